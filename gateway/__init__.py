@@ -1,0 +1,1 @@
+"""The gateway: hikari shards to events in Redis."""

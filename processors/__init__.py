@@ -1,0 +1,1 @@
+"""The processors: a Faust app that turns events into results."""

@@ -1,0 +1,1 @@
+"""A Faust transport over Redis Streams. It knows nothing of Discord."""

@@ -1,0 +1,1 @@
+"""The sinks: results into PostgreSQL, and the aggregates kept fresh."""

@@ -1,0 +1,1 @@
+"""Migrations, functions and named queries, read as package data."""
