@@ -33,18 +33,42 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(None, description="Redis, as redis://, rediss:// or unix://; embedded where absent.")
     database_url: SecretStr | None = Field(None, description="PostgreSQL, as postgresql://; embedded where absent.")
     discord_token: SecretStr | None = Field(None, description="The bot's token; only the gateway needs it.")
+    discord_rest_url: str = Field(
+        "https://discord.com/api/v10", description="Discord's REST API, or a stand-in for it."
+    )
+    intents: str = Field(
+        "",
+        pattern=r"^\s*(?:(?:members|message_content)\s*(?:,\s*|$))*$",
+        description="Privileged intents to ask for, comma-separated: members, message_content.",
+    )
+    shard_count: int | None = Field(None, ge=1, description="Shards of the whole bot; Discord's advice where absent.")
+    shard_ids: str = Field(
+        "",
+        pattern=r"^(?:\d+(?:-\d+)?(?:,|$))*$",
+        description="Shards of this gateway, such as 0-3 or 0,2; all where absent. Needs shard_count.",
+    )
+    simulator_port: int = Field(0, ge=0, le=65535, description="Port of the simulated Discord; 0 takes a free one.")
+    simulator_guilds: int = Field(20, ge=1, le=2_500, description="Guilds of the simulated Discord.")
+    simulator_rate: float = Field(200.0, ge=0, description="Events a second of the simulated Discord.")
+    simulator_seed: int = Field(1, description="Seed of the simulated Discord: the same seed, the same people.")
     data_dir: Path | None = Field(None, description="Where embedded servers, spools and logs live.")
     prefix: str = Field(DEFAULT_PREFIX, pattern=r"^[A-Za-z0-9_.-]{1,40}$", description="First part of every Redis key.")
     partitions: int = Field(
         DEFAULT_PARTITIONS, ge=1, le=1024, description="Number of partitions; fixed when a deployment is created."
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    log_format: str = Field("text", pattern="^(text|json)$", description="Log lines for people (text) or machines (json).")
+    log_format: str = Field(
+        "text", pattern="^(text|json)$", description="Log lines for people (text) or machines (json)."
+    )
     http_host: str = Field("127.0.0.1", description="Address of /healthz, /readyz and /metrics.")
     http_port: int = Field(0, ge=0, le=65535, description="Port of the same; 0 takes a free one, named in the log.")
     window_seconds: int = Field(60, description="Length of a window; divides 15 minutes.")
-    grace_seconds: float = Field(5.0, ge=0, description="How far an event's own time holds its source's watermark back.")
-    early_pane_seconds: float = Field(5.0, ge=0, description="How often an open window shows what it has; 0: at every commit.")
+    grace_seconds: float = Field(
+        5.0, ge=0, description="How far an event's own time holds its source's watermark back."
+    )
+    early_pane_seconds: float = Field(
+        5.0, ge=0, description="How often an open window shows what it has; 0: at every commit."
+    )
     commit_interval_ms: int = Field(250, ge=1, description="A commit is due after this time.")
     commit_events: int = Field(10_000, ge=1, description="A commit is due after this many events.")
     commit_bytes: int = Field(4 * 1024 * 1024, ge=65_536, description="A commit is due after this many bytes of input.")
