@@ -169,7 +169,7 @@ class Server(ABC):
         for number in (self.stop_signal, self.hard_stop_signal):
             if (pid := self.pid(record)) is not None:
                 send_signal(pid, number)
-            if wait_until(self._is_gone, deadline_seconds=deadline_seconds):
+            if wait_until(self.is_gone, deadline_seconds=deadline_seconds):
                 return
         raise ConfigError(f"{self.name} of {self.place.home} does not end; its log: {self._said()}")
 
@@ -222,7 +222,8 @@ class Server(ABC):
         forget_children()
         return is_child(record.pid) or self.pid(record) is not None
 
-    def _is_gone(self) -> bool:
+    def is_gone(self) -> bool:
+        """Whether none of its processes lives."""
         forget_children()
         lock = take_lock(self.place.lock_file(self.name))
         if lock is None:
