@@ -1,0 +1,63 @@
+"""The transport that Faust finds under ``redis://``, ``rediss://`` and ``redis+cluster://``."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from typing import Any
+
+import redis
+from faust.transport.base import Transport as FaustTransport
+from yarl import URL
+
+from guildstream.errors import ConfigError
+from processors.transport.consumer import Consumer
+from processors.transport.lane import BeforeCommit
+from processors.transport.options import TransportOptions
+from processors.transport.producer import Producer
+from processors.transport.state import KeyedState
+
+__all__ = ["Transport"]
+
+
+class Transport(FaustTransport):
+    """Redis Streams as a broker: lock-step partitions, keyed state, one atomic commit.
+
+    Configure it through the broker URL's query, or replace ``options`` before the app starts.
+
+    Attributes:
+        options: how to read, commit and own.
+        states: keyed-state tables by name.
+        commit_hooks: called before each commit of a partition.
+    """
+
+    Consumer = Consumer
+    Producer = Producer
+    default_port = 6379
+    driver_version = f"redis={redis.__version__}"
+
+    def __init__(self, url: list[URL], app: Any, loop: Any = None) -> None:
+        super().__init__(url, app, loop)
+        if url[0].scheme == "redis+cluster":
+            msg = "redis+cluster is not supported yet by this release: use redis:// and one node"
+            raise ConfigError(msg)
+        self.options = TransportOptions.from_url(url[0], app_id=app.conf.id, partitions=app.conf.topic_partitions)
+        self.states: dict[str, KeyedState[Any]] = {}
+        self.commit_hooks: list[BeforeCommit] = []
+
+    def keep(self, *states: KeyedState[Any]) -> None:
+        """Register keyed-state tables; do it before the app starts.
+
+        Raises:
+            ConfigError: two tables share a name.
+        """
+        for state in states:
+            if self.states.setdefault(state.name, state) is not state:
+                msg = f"two keyed-state tables are named {state.name!r}"
+                raise ConfigError(msg)
+
+    def partition_of_key(self, key: bytes | None) -> int:
+        """A stable partition for a key (CRC-32), a random one without."""
+        if key is None:
+            return random.randrange(self.options.partitions)  # noqa: S311 - spreads load, hides nothing
+        return zlib.crc32(key) % self.options.partitions

@@ -1,0 +1,257 @@
+"""One owned partition at work: read, hand out a chunk, wait for every agent, commit; in lock-step."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from guildstream.clock import Clock
+from processors.transport.backoff import Backoff
+from processors.transport.chunk import Chunk
+from processors.transport.committer import CommitRequest, Committer
+from processors.transport.cutter import ChunkCutter, TopicCursor
+from processors.transport.offsets import read_positions
+from processors.transport.options import TransportOptions
+from processors.transport.partition import CommitRange, Operation, Partition, PartitionNames, script_arguments
+from processors.transport.reader import StreamBuffer, StreamReader
+from processors.transport.state import KeyedState, PartitionTable
+
+__all__ = ["BeforeCommit", "Deliver", "Lane", "LaneServices"]
+
+logger = logging.getLogger("guildstream.transport")
+
+#: Called just before a commit is built, with what it covers per topic; may send entries and change state.
+BeforeCommit = Callable[[Partition, Mapping[str, CommitRange]], None]
+#: Hands a chunk to the agents; done when all of them have acknowledged it.
+Deliver = Callable[[Chunk], Awaitable[None]]
+
+_IDLE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LaneServices:
+    """What the lanes of one worker share."""
+
+    client: redis.asyncio.Redis
+    reader: StreamReader
+    committer: Committer
+    options: TransportOptions
+    clock: Clock
+    states: Sequence[KeyedState[Any]]
+    before_commit: Sequence[BeforeCommit]
+    deliver: Deliver
+    owner: bytes
+
+
+class Lane:
+    """One partition, from hand-over to hand-back.
+
+    Whenever no chunk is out, the partition's state reflects exactly the entries before its position,
+    whichever agents there are. One commit may be in flight while the next chunk is processed.
+    """
+
+    def __init__(self, number: int, epoch: int, topics: Sequence[str], services: LaneServices) -> None:
+        options = services.options
+        self.number = number
+        self.epoch = epoch
+        self.rollbacks = 0
+        self._services = services
+        self._options = options
+        self._names = PartitionNames(f"{{{options.prefix}:{number}}}")
+        tables = {spec.name: PartitionTable(spec, options.cache_entries) for spec in services.states}
+        self.partition = Partition(number, self._names, services.client, tables)
+        self._wake = asyncio.Event()
+        limit = 2 * options.chunk_bytes
+        self.topics = {
+            name: TopicCursor(name, StreamBuffer(self._names.stream(name), "0-0", limit, self._wake)) for name in topics
+        }
+        self._cutter = ChunkCutter(self.partition, self.topics, options)
+        self._stopping = False
+        self._commit_number = 0
+        self._in_flight: asyncio.Task[None] | None = None
+        self._events = 0
+        self._bytes = 0
+        self._due_at = math.inf
+
+    def stop(self) -> None:
+        """Ask for a graceful end: the chunk that is out is finished and committed."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until ``stop``.
+
+        Raises:
+            Fenced: the partition has another owner; nothing more was written.
+            StreamDamaged: Redis lost what was committed.
+        """
+        try:
+            await self._load()
+            while not (self._stopping and self._cutter.between_entries):
+                await self._step()
+            await self._commit_rest()
+        finally:
+            for topic in self.topics.values():
+                self._services.reader.remove(topic.buffer)
+            if self._in_flight is not None and not self._in_flight.done():
+                self._in_flight.cancel()
+
+    async def _step(self) -> None:
+        self._wake.clear()
+        if self._in_flight is not None and self._in_flight.done():
+            await self._settle()
+        chunk = self._cutter.next_chunk()
+        if chunk is not None:
+            self._services.reader.room()
+            await self._process(chunk)
+        if self._commit_is_due():
+            await self._start_commit()
+        elif chunk is None:
+            await self._wait()
+
+    async def _process(self, chunk: Chunk) -> None:
+        await self._services.deliver(chunk)
+        if chunk.error is not None:
+            await self._roll_back(chunk)
+            return
+        self._events += chunk.count
+        self._bytes += chunk.size
+        if self._due_at is math.inf:
+            self._due_at = self._next_tick()
+
+    def _next_tick(self) -> float:
+        """Partitions share their ticks, so that their commits go out together."""
+        interval = self._options.commit_interval_seconds
+        return (math.floor(self._services.clock.monotonic() / interval) + 1) * interval
+
+    async def _wait(self) -> None:
+        """Until entries come, a commit is due or done, or the lane is stopped."""
+        wanted = self.partition.commit_wanted_at
+        due = min(self._due_at, math.inf if wanted is None else wanted)
+        seconds = min(_IDLE_SECONDS, max(0.0, due - self._services.clock.monotonic()))
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(seconds, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+
+    # -- hand-over and rollback
+
+    async def _load(self) -> None:
+        """Read position and preloaded tables; tried again while Redis is away."""
+        backoff = Backoff(initial_seconds=0.05, limit_seconds=2.0)
+        while True:
+            try:
+                await self._load_once()
+            except (RedisError, OSError) as error:
+                logger.warning("partition %d can't be loaded yet: %s", self.number, error)
+                await asyncio.sleep(backoff.next_seconds())
+            else:
+                return
+
+    async def _load_once(self) -> None:
+        client = self._services.client
+        self.partition.reset()
+        self._commit_number, positions = await read_positions(client, self._names, self._options, list(self.topics))
+        for spec in self._services.states:
+            if spec.preload:
+                raw = await client.hgetall(self._names.state(spec.name))
+                self.partition.tables[spec.name].fill([key.decode() for key in raw], raw.values())
+        for name, topic in self.topics.items():
+            topic.restart(positions[name])
+            self._services.reader.add(topic.buffer)
+        self._events = self._bytes = 0
+        self._due_at = math.inf
+
+    async def _roll_back(self, chunk: Chunk) -> None:
+        """An agent raised: forget what is not committed, read it again, and find the event."""
+        self.rollbacks += 1
+        if isinstance(chunk.error, RedisError | OSError):
+            logger.warning("partition %d is read again from its last commit: %s", self.number, chunk.error)
+            await asyncio.sleep(0.2)
+        elif self._cutter.blame(chunk):
+            entry_id = chunk.entries[0].id
+            logger.error("partition %d, entry %s: an agent raised", self.number, entry_id, exc_info=chunk.error)
+        else:
+            logger.warning("partition %d: an agent raised, looking for the event: %r", self.number, chunk.error)
+        await self._settle()
+        await self._load()
+
+    # -- commit
+
+    def _commit_is_due(self) -> bool:
+        if not self._cutter.between_entries:
+            return False
+        now = self._services.clock.monotonic()
+        wanted = self.partition.commit_wanted_at
+        return (
+            now >= self._due_at
+            or self._events >= self._options.commit_events
+            or self._bytes >= self._options.commit_bytes
+            or (wanted is not None and now >= wanted)
+        )
+
+    async def _commit_rest(self) -> None:
+        if self._due_at is not math.inf or self.partition.commit_wanted_at is not None:
+            await self._start_commit()
+        await self._settle()
+
+    async def _start_commit(self) -> None:
+        """Build the commit and send it; returns while it is in flight, after the one before it is done."""
+        await self._settle()
+        request = self._build()
+        self._in_flight = asyncio.create_task(self._services.committer.commit(request))
+        self._in_flight.add_done_callback(lambda _: self._wake.set())
+        self._events = self._bytes = 0
+        self._due_at = math.inf
+
+    async def _settle(self) -> None:
+        """Wait for the commit in flight."""
+        if self._in_flight is None:
+            return
+        task, self._in_flight = self._in_flight, None
+        await task
+        for name, topic in self.topics.items():
+            topic.durable_id = topic.committed.last_id
+            self._cutter.forget(name, topic.committed.payloads)
+        for table in self.partition.tables.values():
+            table.shrink()
+
+    def _build(self) -> CommitRequest:
+        follows = self._commit_number
+        ranges = {name: self._range(topic, follows + 1) for name, topic in self.topics.items()}
+        for hook in self._services.before_commit:
+            hook(self.partition, ranges)
+        operations = self.partition.take_operations()
+        for name, topic in self.topics.items():
+            topic.committed = topic.read.copy()
+            operations.append(topic.committed.operation(self._names, self._options, name))
+            operations.append(self._group_operation(topic))
+        self._commit_number += 1
+        keys = {self._names.key("owner"): 1, self._names.key("offset"): 2}
+        arguments = script_arguments(operations, keys)
+        return CommitRequest(list(keys), self._services.owner, self.epoch, follows, arguments)
+
+    @staticmethod
+    def _range(topic: TopicCursor, commit: int) -> CommitRange:
+        before, read = topic.committed, topic.read
+        return CommitRange(
+            commit=commit,
+            after_id=before.last_id,
+            last_id=read.last_id,
+            position=before.payloads,
+            count=read.payloads - before.payloads,
+            entries=read.entries - before.entries,
+        )
+
+    def _group_operation(self, topic: TopicCursor) -> Operation:
+        args = [b"SETID", self._options.group.encode(), topic.committed.last_id.encode()]
+        return Operation("XGROUP", topic.buffer.key, args)

@@ -1,0 +1,92 @@
+"""The committed position of a partition: read at hand-over, moved by each commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import redis.asyncio
+
+from guildstream.errors import StreamDamaged
+from processors.transport.options import TransportOptions
+from processors.transport.partition import Operation, PartitionNames
+
+__all__ = ["Position", "read_positions", "stream_order"]
+
+
+@dataclass(slots=True)
+class Position:
+    """Where one topic of a partition stands.
+
+    Attributes:
+        last_id: last entry, inclusive; ``0-0`` before the first.
+        entries: entries so far.
+        payloads: payloads so far; the position of the next one.
+    """
+
+    last_id: str = "0-0"
+    entries: int = 0
+    payloads: int = 0
+
+    def copy(self) -> Position:
+        """The same position, apart."""
+        return Position(self.last_id, self.entries, self.payloads)
+
+    def operation(self, names: PartitionNames, options: TransportOptions, topic: str) -> Operation:
+        """The write that commits this position."""
+        values = {"last_id": self.last_id, "entries": self.entries, "positions": self.payloads}
+        args: list[bytes] = []
+        for name, value in values.items():
+            args += (options.offset_field(name, topic).encode(), str(value).encode())
+        return Operation("HSET", names.key("offset"), args)
+
+
+def stream_order(stream_id: str) -> tuple[int, int]:
+    """A stream id as numbers that compare."""
+    ms, _, sequence = stream_id.partition("-")
+    return int(ms), int(sequence or 0)
+
+
+async def read_positions(
+    client: redis.asyncio.Redis, names: PartitionNames, options: TransportOptions, topics: list[str]
+) -> tuple[int, dict[str, Position]]:
+    """The commit number and positions of a partition's topics.
+
+    Raises:
+        StreamDamaged: a stream ends before its committed position, or is gone.
+        redis.RedisError: Redis can't be reached.
+    """
+    found = await client.hgetall(names.key("offset"))
+    positions = {}
+    for topic in topics:
+        last_id = found.get(options.offset_field("last_id", topic).encode(), b"0-0").decode()
+        positions[topic] = Position(
+            last_id=last_id,
+            entries=int(found.get(options.offset_field("entries", topic).encode(), 0)),
+            payloads=int(found.get(options.offset_field("positions", topic).encode(), 0)),
+        )
+        await _check(client, names.stream(topic), last_id)
+        await _ensure_group(client, names.stream(topic), options.group, last_id)
+    return int(found.get(b"commit", 0)), positions
+
+
+async def _check(client: redis.asyncio.Redis, stream: str, last_id: str) -> None:
+    if last_id == "0-0":
+        return
+    end = "0-0"
+    if await client.exists(stream):
+        info = await client.xinfo_stream(stream)
+        end = info["last-generated-id"].decode()
+    if stream_order(end) < stream_order(last_id):
+        msg = (
+            f"{stream} ends at {end}, but {last_id} was committed: the stream was deleted, or Redis came back "
+            "without its tail; see docs/operations.md, «Redis came back without its tail»"
+        )
+        raise StreamDamaged(msg)
+
+
+async def _ensure_group(client: redis.asyncio.Redis, stream: str, group: str, last_id: str) -> None:
+    try:
+        await client.xgroup_create(stream, group, id=last_id, mkstream=True)
+    except redis.ResponseError as error:
+        if "BUSYGROUP" not in str(error):
+            raise

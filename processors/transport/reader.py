@@ -1,0 +1,177 @@
+"""Reads streams ahead of their partitions: one connection, one blocking XREAD for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from guildstream.codec import MAX_ENTRY_BYTES, entry_payloads
+from guildstream.errors import InvalidEvent
+from processors.transport.backoff import Backoff
+
+__all__ = ["ReadEntry", "StreamBuffer", "StreamReader"]
+
+logger = logging.getLogger("guildstream.transport")
+
+_BLOCK_MS: Final = 500
+#: How much one XREAD may bring of one stream, by what its entries weighed so far.
+_READ_BYTES: Final = 768 * 1024
+_READ_ENTRIES: Final = 1_000
+
+
+@dataclass(slots=True)
+class ReadEntry:
+    """An entry as it was read.
+
+    Attributes:
+        id: stream id.
+        payload: one payload, or several separated by newlines.
+        packed: which of the two.
+        count: payloads in it. An entry that can't be read counts as one.
+        error: why the whole entry can't be read, or None.
+        taken: payloads already handed out, where a poisonous event is being searched for one by one.
+    """
+
+    id: str
+    payload: bytes
+    packed: bool
+    count: int
+    error: InvalidEvent | None = None
+    taken: int = 0
+
+
+def read_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> ReadEntry:
+    """Unwrap an entry's fields."""
+    try:
+        payload, packed = entry_payloads(fields)
+    except InvalidEvent as error:
+        raw = b" ".join(fields.values())[:MAX_ENTRY_BYTES]
+        return ReadEntry(entry_id.decode(), raw, packed=False, count=1, error=error)
+    if not packed:
+        return ReadEntry(entry_id.decode(), payload, packed=False, count=1)
+    if payload.endswith(b"\n"):
+        payload = payload[:-1]
+    return ReadEntry(entry_id.decode(), payload, packed=True, count=payload.count(b"\n") + 1)
+
+
+@dataclass(slots=True, eq=False)
+class StreamBuffer:
+    """Entries of one stream, read ahead.
+
+    Attributes:
+        key: the stream.
+        read_id: the last entry read; the next XREAD goes on behind it.
+        limit_bytes: no more is read while this much is waiting.
+        arrived: set when entries come.
+    """
+
+    key: str
+    read_id: str
+    limit_bytes: int
+    arrived: asyncio.Event
+    entries: deque[ReadEntry] = field(default_factory=deque)
+    size: int = 0
+    generation: int = 0
+    entry_bytes: float = 8192.0
+
+    def seek(self, after_id: str) -> None:
+        """Forget what was read and go on behind ``after_id``."""
+        self.entries.clear()
+        self.size = 0
+        self.read_id = after_id
+        self.generation += 1
+
+    @property
+    def wanted(self) -> int:
+        """How many entries to ask for, 0 for none."""
+        if self.size >= self.limit_bytes:
+            return 0
+        return max(1, min(_READ_ENTRIES, int(_READ_BYTES / self.entry_bytes)))
+
+    def pop(self) -> ReadEntry:
+        """The oldest entry."""
+        entry = self.entries.popleft()
+        self.size -= len(entry.payload)
+        return entry
+
+    def extend(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        """Take what Redis answered."""
+        total = 0
+        for entry_id, fields in entries:
+            entry = read_entry(entry_id, fields)
+            self.entries.append(entry)
+            total += len(entry.payload) + 64
+        self.size += total - 64 * len(entries)
+        self.read_id = entries[-1][0].decode()
+        self.entry_bytes += (total / len(entries) - self.entry_bytes) * 0.3
+        self.arrived.set()
+
+
+class StreamReader:
+    """Keeps the buffers of all owned partitions filled.
+
+    Streams with room are read by one blocking XREAD. A connection that breaks is opened anew with
+    jittered backoff; nothing is lost by it, since reading never moves an offset.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._buffers: dict[str, StreamBuffer] = {}
+        self._changed = asyncio.Event()
+        self.healthy = True
+
+    def add(self, buffer: StreamBuffer) -> None:
+        """Start to read a stream."""
+        self._buffers[buffer.key] = buffer
+        self._changed.set()
+
+    def remove(self, buffer: StreamBuffer) -> None:
+        """Stop to read it."""
+        if self._buffers.get(buffer.key) is buffer:
+            del self._buffers[buffer.key]
+
+    def room(self) -> None:
+        """Say that a buffer was emptied or moved."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        backoff = Backoff(initial_seconds=0.05, limit_seconds=2.0)
+        while True:
+            try:
+                await self._read_once()
+            except (RedisError, OSError) as error:
+                self.healthy = False
+                delay = backoff.next_seconds()
+                logger.warning("reading from Redis failed, trying again in %.2f s: %s", delay, error)
+                await asyncio.sleep(delay)
+            else:
+                self.healthy = True
+                backoff.reset()
+
+    async def _read_once(self) -> None:
+        asked = [(buffer, buffer.generation, wanted) for buffer in self._buffers.values() if (wanted := buffer.wanted)]
+        if not asked:
+            self._changed.clear()
+            await self._changed.wait()
+            return
+        # One COUNT serves all streams: the smallest keeps the reply within bounds.
+        count = min(wanted for _, _, wanted in asked)
+        streams: dict[str | bytes | memoryview, str | int | bytes | memoryview] = {
+            buffer.key: buffer.read_id for buffer, _, _ in asked
+        }
+        block = _BLOCK_MS if len(asked) == len(self._buffers) else 20
+        reply = await self._client.xread(streams, count=count, block=block)
+        if not reply:
+            return
+        by_key = {buffer.key: (buffer, generation) for buffer, generation, _ in asked}
+        for key, entries in reply:
+            buffer, generation = by_key[key.decode()]
+            if entries and buffer.generation == generation:
+                buffer.extend(entries)
