@@ -6,7 +6,7 @@ asked: all steps of one call are one transaction. A crash in the middle changes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -183,7 +183,7 @@ def check_schema(dsn: str) -> None:
 
 
 @contextmanager
-def _transaction(dsn: str) -> Iterator[psycopg.Connection]:
+def _transaction(dsn: str) -> Generator[psycopg.Connection]:
     try:
         with psycopg.connect(dsn, application_name="guildstream migrate") as connection:
             connection.execute(_LOCK)
