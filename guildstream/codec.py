@@ -37,6 +37,7 @@ __all__ = [
     "encode_event",
     "entry_payloads",
     "pack_events",
+    "split_packed",
 ]
 
 #: How far after its entry's stream id an event's time may lie.
@@ -163,6 +164,14 @@ def entry_payloads(fields: Mapping[bytes, bytes]) -> tuple[bytes, bool]:
     if len(payload) > MAX_ENTRY_BYTES:
         raise InvalidEvent("entry_too_large", f"an entry of {len(payload)} bytes; the limit is {MAX_ENTRY_BYTES}")
     return payload, packed
+
+
+def split_packed(payload: bytes) -> list[bytes]:
+    """The payloads of a packed entry, one a line; a newline at the end begins no other.
+
+    This numbers positions: worker and sink must agree on it.
+    """
+    return payload.removesuffix(b"\n").split(b"\n")
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:
