@@ -85,7 +85,7 @@ class PrivateServer:
     def kill(self) -> None:
         """SIGKILL, and wait until all of its processes are gone."""
         os.kill(self.pid, signal.SIGKILL)
-        wait_until(self._server.is_gone, what=f"the end of {self._server.name}")
+        wait_until(lambda: not self._server.is_alive(), what=f"the end of {self._server.name}")
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open and nothing answers."""

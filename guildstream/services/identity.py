@@ -42,10 +42,22 @@ class ServerUser:
         return {"umask": 0o077, "user": self.uid, "group": self.gid, "extra_groups": []}
 
     def own(self, path: Path) -> None:
-        """Make a directory of ours this user's, closed to everybody else."""
+        """Make a directory of ours this user's, closed to everybody else.
+
+        Raises:
+            ConfigError: this root may not do that.
+        """
         path.chmod(0o700)
-        if self.dropped:
+        if not self.dropped:
+            return
+        try:
             os.chown(path, self.uid, self.gid)
+        except OSError as error:
+            msg = (
+                f"root may not hand {path} to user id {self.uid} here ({error.strerror}), and PostgreSQL refuses to "
+                "run as root: start as an ordinary user, or in a container that has more than one"
+            )
+            raise ConfigError(msg) from error
 
     def may(self, status: os.stat_result, bits: int) -> bool:
         """Whether the permission bits (``4`` read, ``2`` write, ``1`` enter) are granted to this user."""

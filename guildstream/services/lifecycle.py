@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -129,15 +129,35 @@ def _start(data_dir: Path, tied: bool, durable: bool, deadline_seconds: float) -
     redis = RedisServer(place, password=passwords.redis, programs=programs, durable=durable)
     postgres = PostgresServer(place, passwords=passwords, programs=programs, durable=durable)
     tie = tie_to_this_process(data_dir, services_dir(data_dir), place.logs / "guardian.log") if tied else Tie.none()
+    runs: dict[str, str] = {}
+
+    def announce(name: str, token: str) -> None:
+        runs[name] = token
+        tie.hold(name, token)
+
+    try:
+        urls = _start_both({"redis": redis, "postgres": postgres}, announce, deadline_seconds)
+        tie.confirm()
+    except BaseException:  # Ctrl-C too: half a pair is of no use to anybody
+        _stop(data_dir, runs, deadline_seconds)
+        if tied:
+            release_tie(services_dir(data_dir))
+        raise
+    return urls
+
+
+def _start_both(
+    servers: Mapping[str, Server], announce: Callable[[str, str], None], deadline_seconds: float
+) -> ServiceUrls:
     # Redis loads its log while PostgreSQL sets itself up or recovers.
-    servers: dict[str, Server] = {"redis": redis, "postgres": postgres}
     begun = {
-        name: server.begin(partial(tie.hold, name), deadline_seconds=deadline_seconds)
+        name: server.begin(partial(announce, name), deadline_seconds=deadline_seconds)
         for name, server in servers.items()
     }
-    records = {name: server.finish(begun[name], deadline_seconds=deadline_seconds) for name, server in servers.items()}
-    tie.confirm()
-    return _urls(servers, {name: record.port for name, record in records.items()})
+    ports = {
+        name: server.finish(begun[name], deadline_seconds=deadline_seconds).port for name, server in servers.items()
+    }
+    return _urls(servers, ports)
 
 
 def _stop(data_dir: Path, runs: Mapping[str, str] | None, deadline_seconds: float) -> None:
@@ -176,7 +196,7 @@ def _locked(data_dir: Path) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _reported(data_dir: Path) -> Iterator[None]:
+def _reported(data_dir: Path) -> Generator[None, None, None]:
     try:
         yield
     except OSError as error:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from guildstream.errors import ConfigError
 from guildstream.services.processes import wait_until
 
-__all__ = ["exclusive", "take_lock"]
+__all__ = ["exclusive", "is_locked", "take_lock"]
 
 
 def take_lock(path: Path) -> int | None:
@@ -36,8 +36,23 @@ def take_lock(path: Path) -> int | None:
     return descriptor
 
 
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock of this file. Holds it, shared, for an instant: whoever takes it must retry."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextmanager
-def exclusive(path: Path, *, deadline_seconds: float) -> Iterator[None]:
+def exclusive(path: Path, *, deadline_seconds: float) -> Generator[None, None, None]:
     """Hold a lock for the length of a block. Blocks until it is free.
 
     Raises:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import ClassVar, Final
 
 from guildstream.errors import ConfigError
+from guildstream.services.identity import ServerUser
 from guildstream.services.memory import memory_bytes
 from guildstream.services.passwords import Passwords
 from guildstream.services.placement import Place, sync_dir
 from guildstream.services.probes import LOOPBACK, postgres_answers
-from guildstream.services.processes import is_running, run_program
+from guildstream.services.processes import run_program, works_in
 from guildstream.services.programs import Programs
-from guildstream.services.server import Command, Server
+from guildstream.services.server import Command, Record, Server
 
 __all__ = ["DATABASE", "PostgresServer"]
 
@@ -94,9 +96,17 @@ class PostgresServer(Server):
         """``postgresql://guildstream:password@127.0.0.1:port/guildstream``."""
         return f"postgresql://{DATABASE}:{self._passwords.guildstream}@{LOOPBACK}:{port}/{DATABASE}"
 
-    def answers(self, port: int) -> bool:
-        """Whether it accepts connections; not while it recovers from a crash."""
-        return postgres_answers(port)
+    def answers(self, record: Record) -> bool:
+        """Whether it accepts connections; not while it recovers from a crash.
+
+        That it is this run, and not a stranger on the same port, is seen in the file that it keeps up.
+        """
+        try:
+            pid, _, _, port, *_, status = self.pid_file().read_text().splitlines()
+        except (OSError, ValueError):
+            return False
+        ours = record.pid in {0, int(pid)} and int(port) == record.port and status.strip() == "ready"
+        return ours and postgres_answers(record.port)
 
     def prepare(self, lock: int) -> None:
         """Make the cluster, the role and the database. C locale, UTF-8, data checksums.
@@ -147,16 +157,9 @@ class PostgresServer(Server):
     def _make_cluster(self, new: Path, lock: int) -> None:
         initdb, user = self._program("initdb"), self.place.user
         # Every way in is refused by the cluster's own files; ours (hba_file) allows what is meant.
-        arguments = (
-            "-U",
-            "postgres",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--auth=reject",
-            "--no-instructions",
-            "--no-sync",
-        )
-        run_program((initdb, "-D", new, *arguments), user=user, lock=lock)
+        kind = ("-U", "postgres", "--encoding=UTF8", "--locale=C", "--auth=reject")
+        shared_memory = ("--set", f"dynamic_shared_memory_type={_dynamic_shared_memory(user)}")
+        run_program((initdb, "-D", new, *kind, *shared_memory, "--no-instructions", "--no-sync"), user=user, lock=lock)
         statements = _SET_UP.format(
             name=DATABASE, postgres=self._passwords.postgres, guildstream=self._passwords.guildstream
         )
@@ -172,7 +175,7 @@ class PostgresServer(Server):
             hba_file=str(hba).replace("'", "''"),
             shared_buffers_mib=max(32, min(256, memory_mib // 8)),
             cache_mib=max(64, memory_mib // 2),
-            dynamic_shared_memory=_dynamic_shared_memory(),
+            dynamic_shared_memory=_dynamic_shared_memory(self.place.user),
             durable="on" if self._durable else "off",
         )
 
@@ -187,7 +190,7 @@ class PostgresServer(Server):
         pid = self._written_pid()
         if pid is None:
             return {}
-        if is_running(pid, self.directory):
+        if works_in(pid, self.directory, uid=self.place.user.uid):
             raise ConfigError(f"process {pid}, which guildstream did not start, serves {self.directory}: stop it first")
         return {"PG_GRANDPARENT_PID": str(pid)}
 
@@ -198,10 +201,10 @@ class PostgresServer(Server):
         return self._programs.postgres_bin / name
 
 
-def _dynamic_shared_memory() -> str:
+def _dynamic_shared_memory(user: ServerUser) -> str:
     """Where parallel queries share memory: files in the data directory if ``/dev/shm`` is small or closed."""
-    try:
-        status = os.statvfs(_SHARED_MEMORY)
-    except OSError:
-        return "mmap" if os.uname().sysname == "Linux" else "posix"
-    return "posix" if status.f_bavail * status.f_frsize >= _LEAST_FREE_BYTES else "mmap"
+    if not _SHARED_MEMORY.is_dir():
+        return "posix" if sys.platform == "darwin" else "mmap"
+    status = os.statvfs(_SHARED_MEMORY)
+    roomy = status.f_bavail * status.f_frsize >= _LEAST_FREE_BYTES
+    return "posix" if roomy and user.may(_SHARED_MEMORY.stat(), 3) else "mmap"

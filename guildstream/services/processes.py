@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from guildstream.errors import ConfigError
 from guildstream.services.identity import ServerUser
@@ -18,15 +18,14 @@ __all__ = [
     "adopt",
     "clean_environment",
     "forget_children",
-    "is_child",
-    "is_running",
     "launch",
     "run_program",
     "send_signal",
     "wait_until",
+    "works_in",
 ]
 
-_PROC: Final = Path("/proc/self").parent
+_PROC: Final = Path("/proc")
 #: Servers that this process started, for reaping: they outlive whatever object started them.
 _children: set[int] = set()
 
@@ -90,13 +89,13 @@ def launch(
                 **user.popen_arguments(),
             )
     except (OSError, subprocess.SubprocessError) as error:
-        raise ConfigError(f"{command[0]} can't be started: {error}") from error
+        raise ConfigError(f"{command[0]} can't be started as user id {user.uid}: {error}") from error
     finally:
         os.close(reading)
     return adopt(process)
 
 
-def adopt(process: subprocess.Popen[bytes]) -> int:
+def adopt(process: subprocess.Popen[Any]) -> int:
     """Reap this process here from now on: its object must not complain that it lives on. Returns its id."""
     _children.add(process.pid)
     process.returncode = 0
@@ -123,7 +122,7 @@ def run_program(command: Sequence[str | Path], *, user: ServerUser, lock: int, s
             **user.popen_arguments(),
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise ConfigError(f"{command[0]} can't be started: {error}") from error
+        raise ConfigError(f"{command[0]} can't be started as user id {user.uid}: {error}") from error
     if done.returncode:
         said = done.stdout.decode(errors="replace").strip()[-1500:]
         raise ConfigError(f"{Path(command[0]).name} failed with exit code {done.returncode}: {said}")
@@ -140,29 +139,27 @@ def forget_children() -> None:
             _children.discard(pid)
 
 
-def is_child(pid: int) -> bool:
-    """Whether this process started that one and it has not ended, as far as ``forget_children`` knows."""
-    return pid in _children
+def works_in(pid: int, directory: Path, *, uid: int) -> bool | None:
+    """Whether this process lives and works in ``directory``, as a server does in its data directory.
 
+    Process ids are used again; this tells a stranger with an old id apart.
 
-def is_running(pid: int, directory: Path) -> bool:
-    """Whether this process lives and works in ``directory``, as a server in its data directory does.
-
-    Process ids are used again; where ``/proc`` exists a stranger with an old id is told apart.
+    Returns:
+        None where that can't be seen: there is no ``/proc``, or we are a container's root who may not look.
     """
-    forget_children()
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    if not (_PROC / "self").exists():
-        return True
+    process = _PROC / str(pid)
     try:
-        return Path(_PROC / str(pid) / "cwd").readlink() == directory.resolve()
+        return (process / "cwd").readlink() == directory.resolve()
+    except PermissionError:
+        return None if process.stat().st_uid == uid else False
     except OSError:
-        return False
+        return False if _PROC.joinpath("self").exists() else None
 
 
 def send_signal(pid: int, number: signal.Signals) -> None:

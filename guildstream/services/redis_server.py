@@ -10,7 +10,7 @@ from guildstream.services.memory import memory_bytes
 from guildstream.services.placement import Place
 from guildstream.services.probes import LOOPBACK, redis_answers
 from guildstream.services.programs import Programs
-from guildstream.services.server import Command, Server
+from guildstream.services.server import Command, Record, Server
 
 __all__ = ["RedisServer"]
 
@@ -68,9 +68,9 @@ class RedisServer(Server):
         """``redis://:password@127.0.0.1:port/0``."""
         return f"redis://:{self._password}@{LOOPBACK}:{port}/0"
 
-    def answers(self, port: int) -> bool:
+    def answers(self, record: Record) -> bool:
         """Whether it serves commands; not while it loads its log."""
-        return redis_answers(port, self._password)
+        return redis_answers(record.port, self._password)
 
     def prepare(self, lock: int) -> None:
         """Make its directory."""

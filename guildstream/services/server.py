@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from guildstream.errors import ConfigError
-from guildstream.services.locks import take_lock
+from guildstream.services.locks import is_locked, take_lock
 from guildstream.services.placement import Place, read_json, write_json
 from guildstream.services.probes import free_port, port_is_free
-from guildstream.services.processes import forget_children, is_child, is_running, launch, send_signal, wait_until
+from guildstream.services.processes import forget_children, launch, send_signal, wait_until, works_in
 
 __all__ = ["Command", "Record", "Server"]
 
@@ -75,8 +75,8 @@ class Server(ABC):
         """How a client reaches it."""
 
     @abstractmethod
-    def answers(self, port: int) -> bool:
-        """Whether it is ready for clients on this port."""
+    def answers(self, record: Record) -> bool:
+        """Whether this run is ready for clients."""
 
     @abstractmethod
     def prepare(self, lock: int) -> None:
@@ -95,19 +95,24 @@ class Server(ABC):
         found = read_json(self._record_file)
         return None if found is None else Record(**found)
 
+    def is_alive(self) -> bool:
+        """Whether any of its processes lives, of whichever run."""
+        forget_children()
+        return is_locked(self.place.lock_file(self.name))
+
     def pid(self, record: Record) -> int | None:
         """The living server's process id."""
+        if not self.is_alive():
+            return None
         for pid in (record.pid, self._written_pid()):
-            if pid and is_running(pid, self.directory):
+            if pid and works_in(pid, self.directory, uid=self.place.user.uid) is not False:
                 return pid
         return None
 
     def find(self) -> Record | None:
         """The record of the server if it runs and answers."""
         record = self.record()
-        if record is None or self.pid(record) is None or not self.answers(record.port):
-            return None
-        return record
+        return record if record is not None and self.is_alive() and self.answers(record) else None
 
     def begin(self, announce: Callable[[str], None], *, deadline_seconds: float) -> Record:
         """Start it unless it runs already. Returns before it is ready: ``finish`` waits for that.
@@ -140,13 +145,16 @@ class Server(ABC):
             ConfigError: it ended or isn't ready in time; the message has the end of its log.
         """
         for _ in range(_ATTEMPTS):
-            if self._wait_ready(record, deadline_seconds):
-                return record
-            if self._alive(record):
+            self._wait_settled(record, deadline_seconds)
+            if self.is_alive():
+                if self.answers(record):
+                    return record
                 raise ConfigError(f"{self.name} is not ready after {deadline_seconds:.0f} s: {self._said()}")
-            lock = take_lock(self.place.lock_file(self.name))
-            if lock is None or port_is_free(record.port):
+            if port_is_free(record.port):
                 break
+            lock = self._take_lock_or_find(deadline_seconds)
+            if isinstance(lock, Record):
+                return lock
             try:
                 record = self._launch(replace(record, pid=0, port=free_port()), lock)
             finally:
@@ -169,7 +177,7 @@ class Server(ABC):
         for number in (self.stop_signal, self.hard_stop_signal):
             if (pid := self.pid(record)) is not None:
                 send_signal(pid, number)
-            if wait_until(self.is_gone, deadline_seconds=deadline_seconds):
+            if wait_until(lambda: not self.is_alive(), deadline_seconds=deadline_seconds):
                 return
         raise ConfigError(f"{self.name} of {self.place.home} does not end; its log: {self._said()}")
 
@@ -210,26 +218,8 @@ class Server(ABC):
             raise ConfigError(f"{who} still serve {self.directory} but don't answer: {self._said()}")
         return found[0]
 
-    def _wait_ready(self, record: Record, deadline_seconds: float) -> bool:
-        def settled() -> bool:
-            return self.answers(record.port) or not self._alive(record)
-
-        wait_until(settled, deadline_seconds=deadline_seconds)
-        # Somebody else's server may answer on a port that ours failed to take.
-        return self._alive(record) and self.answers(record.port)
-
-    def _alive(self, record: Record) -> bool:
-        forget_children()
-        return is_child(record.pid) or self.pid(record) is not None
-
-    def is_gone(self) -> bool:
-        """Whether none of its processes lives."""
-        forget_children()
-        lock = take_lock(self.place.lock_file(self.name))
-        if lock is None:
-            return False
-        os.close(lock)
-        return True
+    def _wait_settled(self, record: Record, deadline_seconds: float) -> None:
+        wait_until(lambda: self.answers(record) or not self.is_alive(), deadline_seconds=deadline_seconds)
 
     def _written_pid(self) -> int | None:
         try:
