@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP, ConsumerMessage
@@ -17,13 +17,16 @@ from guildstream.errors import ConfigError, Fenced
 from processors.transport.chunk import Chunk
 from processors.transport.committer import Committer
 from processors.transport.delivery import Abandoned, Delivery
+from processors.transport.faust_index import add_partition, remove_partition
 from processors.transport.lane import Lane, LaneServices
-from processors.transport.options import TransportOptions
 from processors.transport.ownership import LeaseKeeper, LeaseListener
 from processors.transport.reader import StreamReader
 from processors.transport.scripts import COMMIT
 from processors.transport.topics import ChunkedTopic
 from processors.transport.trimming import Trimmer
+
+if TYPE_CHECKING:
+    from processors.transport.driver import Transport
 
 __all__ = ["Consumer"]
 
@@ -43,7 +46,7 @@ class Consumer(FaustConsumer):
 
     def on_init(self) -> None:
         """Faust: called at the end of construction."""
-        options: TransportOptions = self.transport.options
+        options = self._driver.options
         self._delivery = Delivery()
         self.app.sensors.add(self._delivery)
         self._client = connect_redis_async(options.redis_url, name=f"{options.prefix}-worker")
@@ -51,11 +54,15 @@ class Consumer(FaustConsumer):
         self.reader = StreamReader(self._reading_client)
         self.committer = Committer(self._client)
         self._trimmer = Trimmer(self._client, lambda: [lane for lane, _ in self._lanes.values()], options.trim_seconds)
-        self._lanes: dict[int, tuple[Lane, asyncio.Task[None]]] = {}
+        self._lanes: dict[int, tuple[Lane, asyncio.Future[None]]] = {}
         self._topic_names: list[str] = []
         self._keeper: LeaseKeeper | None = None
-        self._subscribing: asyncio.Task[None] | None = None
+        self._subscribing: asyncio.Future[None] | None = None
         self._stopping_lanes = False
+
+    @property
+    def _driver(self) -> Transport:
+        return cast("Transport", self.transport)
 
     # -- what the processor and tools look at
 
@@ -83,10 +90,10 @@ class Consumer(FaustConsumer):
         await self._client.script_load(COMMIT.source)
         loop = asyncio.get_running_loop()
         listener = LeaseListener(
-            gained=lambda number, epoch: loop.call_soon_threadsafe(self._gain, number, epoch) and None,
-            lost=lambda number: loop.call_soon_threadsafe(self._lose, number) and None,
+            gained=lambda number, epoch: loop.call_soon_threadsafe(self._gain, number, epoch),
+            lost=lambda number: loop.call_soon_threadsafe(self._lose, number),
         )
-        self._keeper = LeaseKeeper(self.transport.options, listener)
+        self._keeper = LeaseKeeper(self._driver.options, listener)
         self._keeper.start()
 
     def _gain(self, number: int, epoch: int) -> None:
@@ -98,41 +105,27 @@ class Consumer(FaustConsumer):
             client=self._client,
             reader=self.reader,
             committer=self.committer,
-            options=self.transport.options,
+            options=self._driver.options,
             clock=SYSTEM_CLOCK,
-            states=tuple(self.transport.states.values()),
-            before_commit=tuple(self.transport.commit_hooks),
+            states=tuple(self._driver.states.values()),
+            before_commit=tuple(self._driver.commit_hooks),
             deliver=self._deliver,
             owner=self._keeper.owner,
         )
         lane = Lane(number, epoch, self._topic_names, services)
         for name in self._topic_names:
-            self._index(TP(name, number))
+            add_partition(self.app, TP(name, number))
+            self._active_partitions.add(TP(name, number))
         self._lanes[number] = lane, self.add_future(self._run_lane(lane))
         logger.info("partition %d is ours, epoch %d", number, epoch)
-
-    def _index(self, tp: TP) -> None:
-        """Tell the conductor which channels want this partition."""
-        conductor = self.app.topics
-        for channel in conductor:
-            if tp.topic in channel.topics:
-                conductor._tp_index[tp].add(channel)
-        conductor._update_callback_map()
-        self._active_partitions.add(tp)
-        self.app._assignment = (self.app._assignment or set()) | {tp}
 
     def _lose(self, number: int) -> None:
         found = self._lanes.pop(number, None)
         if found is not None:
             found[1].cancel()
-            self._unindex(number)
-
-    def _unindex(self, number: int) -> None:
-        for name in self._topic_names:
-            tp = TP(name, number)
-            self.app.topics._tp_index.pop(tp, None)
-            self._active_partitions.discard(tp)
-            (self.app._assignment or set()).discard(tp)
+            for name in self._topic_names:
+                remove_partition(self.app, TP(name, number))
+                self._active_partitions.discard(TP(name, number))
 
     async def _run_lane(self, lane: Lane) -> None:
         try:
@@ -258,15 +251,13 @@ class Consumer(FaustConsumer):
 
     def topic_partitions(self, topic: str) -> int | None:
         """Every topic has the same number."""
-        count: int = self.transport.options.partitions
-        return count
+        return self._driver.options.partitions
 
     def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:
         """Which partition a key goes to."""
         if partition is not None or key is None:
             return partition
-        number: int = self.transport.partition_of_key(key)
-        return number
+        return self._driver.partition_of_key(key)
 
     async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
         """Streams come into being with their first entry."""

@@ -172,5 +172,5 @@ class ChunkCutter:
         self, topic: TopicCursor, entry: ReadEntry, index: int, reason: str, detail: str, *, counter: str
     ) -> None:
         payload = entry.payload.split(b"\n")[index] if entry.packed else entry.payload
-        self._partition.dead_letter(topic.name, entry.id, index, payload, reason, detail)
+        self._partition.dead_letter(topic.name, entry.id, index, payload, reason=reason, detail=detail)
         self._partition.count(counter)

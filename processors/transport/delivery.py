@@ -85,7 +85,7 @@ class Delivery(Sensor):
             generation_id=generation,
         )
 
-    def on_message_out(self, tp: TP, offset: int, message: Message[Any]) -> None:
+    def on_message_out(self, tp: TP, offset: int, message: Message) -> None:
         """Faust: the last stream is done with a message."""
         out = self._out.get(tp)
         if out is None:

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -163,7 +163,7 @@ class Lane:
         self._commit_number, positions = await read_positions(client, self._names, self._options, list(self.topics))
         for spec in self._services.states:
             if spec.preload:
-                raw = await client.hgetall(self._names.state(spec.name))
+                raw = cast("dict[bytes, bytes]", await client.hgetall(self._names.state(spec.name)))
                 self.partition.tables[spec.name].fill([key.decode() for key in raw], raw.values())
         for name, topic in self.topics.items():
             topic.restart(positions[name])
@@ -227,6 +227,7 @@ class Lane:
 
     def _build(self) -> CommitRequest:
         follows = self._commit_number
+        self.partition.commit_wanted_at = None
         ranges = {name: self._range(topic, follows + 1) for name, topic in self.topics.items()}
         for hook in self._services.before_commit:
             hook(self.partition, ranges)

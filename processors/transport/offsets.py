@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import redis.asyncio
 
@@ -55,7 +56,7 @@ async def read_positions(
         StreamDamaged: a stream ends before its committed position, or is gone.
         redis.RedisError: Redis can't be reached.
     """
-    found = await client.hgetall(names.key("offset"))
+    found = cast("dict[bytes, bytes]", await client.hgetall(names.key("offset")))
     positions = {}
     for topic in topics:
         last_id = found.get(options.offset_field("last_id", topic).encode(), b"0-0").decode()

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import redis
 from redis.exceptions import NoScriptError, RedisError
 
 from guildstream.connections import connect_redis
@@ -34,8 +33,8 @@ class LeaseListener:
         lost: partition.
     """
 
-    gained: Callable[[int, int], None]
-    lost: Callable[[int], None]
+    gained: Callable[[int, int], object]
+    lost: Callable[[int], object]
 
 
 class LeaseKeeper:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -137,16 +137,9 @@ class Partition:
             found = self._locals[factory] = factory(self)
         return found
 
-    async def local_async(self, key: Callable[..., Any], factory: Callable[[Partition], Awaitable[L]]) -> L:
-        """``local`` for what has to read state before it can work."""
-        if key not in self._locals:
-            self._locals[key] = await factory(self)
-        found: L = self._locals[key]
-        return found
-
-    def peek_local(self, key: Callable[..., Any]) -> Any:
-        """What ``local`` made for this key, None where nothing was."""
-        return self._locals.get(key)
+    def made(self, factory: Callable[[Partition], L]) -> L | None:
+        """What ``local`` made with this factory, None where it was not called yet."""
+        return self._locals.get(factory)
 
     def send(self, stream: str, fields: Mapping[bytes, bytes], *, record: str | None = None) -> None:
         """Add an entry to another stream of this partition (``results``, ``notices``) with the commit.
@@ -165,7 +158,7 @@ class Partition:
         """Another write with the commit; ``key`` is given without the partition's tag."""
         self.operations.append(Operation(command, self.names.key(key), args))
 
-    def dead_letter(self, stream: str, entry_id: str, index: int, payload: bytes, reason: str, detail: str) -> None:
+    def dead_letter(self, stream: str, entry_id: str, index: int, payload: bytes, *, reason: str, detail: str) -> None:
         """Put a payload aside, with the commit. The payload keeps its first 64 KiB."""
         self.send(
             "dead",
@@ -197,11 +190,8 @@ class Partition:
                 operations.append(Operation("HDEL", self.names.state(table.spec.name), deleted))
         for name, amount in self.counters.items():
             if amount:
-                operations.append(
-                    Operation("HINCRBY", self.names.key("counters"), [name.encode(), b"%d" % amount])
-                )
+                operations.append(Operation("HINCRBY", self.names.key("counters"), [name.encode(), b"%d" % amount]))
         self.counters.clear()
-        self.commit_wanted_at = None
         return operations
 
     def reset(self) -> None:

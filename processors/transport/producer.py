@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from faust.transport.producer import Producer as FaustProducer
 from faust.types import TP, RecordMetadata
 
 from guildstream.connections import connect_redis_async
 from processors.transport.partition import PartitionNames
+
+if TYPE_CHECKING:
+    from processors.transport.driver import Transport
 
 __all__ = ["Producer"]
 
@@ -23,8 +26,12 @@ class Producer(FaustProducer):
 
     def on_init(self) -> None:
         """Faust: called at the end of construction."""
-        options = self.transport.options
+        options = self._driver.options
         self._client = connect_redis_async(options.redis_url, name=f"{options.prefix}-producer")
+
+    @property
+    def _driver(self) -> Transport:
+        return cast("Transport", self.transport)
 
     async def send(
         self,
@@ -59,9 +66,9 @@ class Producer(FaustProducer):
         transactional_id: str | None = None,
     ) -> RecordMetadata:
         """Append one message and wait for Redis to acknowledge it."""
-        number = self.transport.partition_of_key(key) if partition is None else partition
-        names = PartitionNames(f"{{{self.transport.options.prefix}:{number}}}")
-        entry_id: bytes = await self._client.xadd(names.stream(topic), {b"e": value or b""})
+        number = self._driver.partition_of_key(key) if partition is None else partition
+        names = PartitionNames(f"{{{self._driver.options.prefix}:{number}}}")
+        entry_id = cast("bytes", await self._client.xadd(names.stream(topic), {b"e": value or b""}))
         ms = int(entry_id.partition(b"-")[0])
         return RecordMetadata(topic, number, TP(topic, number), offset=0, timestamp=ms / 1000, timestamp_type=0)
 
@@ -74,7 +81,7 @@ class Producer(FaustProducer):
 
     def key_partition(self, topic: str, key: bytes) -> TP:
         """Which partition a key goes to."""
-        return TP(topic, self.transport.partition_of_key(key))
+        return TP(topic, self._driver.partition_of_key(key))
 
     def supports_headers(self) -> bool:
         """Entries carry a value only."""
@@ -89,6 +96,6 @@ class Producer(FaustProducer):
         self,
         tid_to_offset_map: Mapping[str, Mapping[TP, int]],
         group_id: str,
-        start_new_transaction: bool = True,  # noqa: FBT001, FBT002 - Faust's signature
+        start_new_transaction: bool = True,
     ) -> None:
         """Faust's transactions are for Kafka; the commit here is atomic without them."""

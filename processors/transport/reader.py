@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias, cast
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -18,6 +18,9 @@ from processors.transport.backoff import Backoff
 __all__ = ["ReadEntry", "StreamBuffer", "StreamReader"]
 
 logger = logging.getLogger("guildstream.transport")
+
+_Fields: TypeAlias = dict[bytes, bytes]
+_Reply: TypeAlias = list[tuple[bytes, list[tuple[bytes, _Fields]]]]
 
 _BLOCK_MS: Final = 500
 #: How much one XREAD may bring of one stream, by what its entries weighed so far.
@@ -167,7 +170,7 @@ class StreamReader:
             buffer.key: buffer.read_id for buffer, _, _ in asked
         }
         block = _BLOCK_MS if len(asked) == len(self._buffers) else 20
-        reply = await self._client.xread(streams, count=count, block=block)
+        reply = cast("_Reply", await self._client.xread(streams, count=count, block=block))
         if not reply:
             return
         by_key = {buffer.key: (buffer, generation) for buffer, generation, _ in asked}

@@ -25,7 +25,7 @@ class Script:
     @classmethod
     def load(cls, name: str) -> Script:
         """Read ``lua/<name>.lua`` beside this module."""
-        source = resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+        source = resources.files("processors.transport").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
         return cls(source=source, sha=hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 

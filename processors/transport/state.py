@@ -85,8 +85,9 @@ class PartitionTable(Generic[T]):
         return ((key, value) for key, value in self._young.items() if value is not None)
 
     def pin(self, key: str) -> None:
-        """Keep a loaded key in the cache until it is unpinned."""
-        self.get(key)
+        """Keep a key in the cache until it is unpinned; it may be loaded later."""
+        if key in self._old and key not in self._young:
+            self._young[key] = self._old[key]
         self._pinned.add(key)
 
     def unpin(self, key: str) -> None:
@@ -136,7 +137,8 @@ class PartitionTable(Generic[T]):
             return
         self._old, young = self._young, {}
         for key in self._pinned | self._changed:
-            young[key] = self._old[key]
+            if key in self._old:
+                young[key] = self._old[key]
         self._young = young
 
     def reset(self) -> None:
@@ -156,5 +158,3 @@ class PartitionTable(Generic[T]):
             raise NotLoaded(msg) from None
         self._young[key] = value
         return value
-
-

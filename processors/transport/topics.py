@@ -6,7 +6,7 @@ from typing import Any
 
 import faust
 from faust.topics import Topic
-from faust.types import AppT, EventT, Message
+from faust.types import EventT, Message
 
 __all__ = ["ChunkedTopic", "chunked"]
 
@@ -29,5 +29,4 @@ def chunked(app: faust.App, name: str) -> ChunkedTopic:
     Returns:
         What ``@app.agent`` takes: ``async for chunk in stream`` gives ``Chunk`` objects.
     """
-    checked: AppT[Any] = app
-    return ChunkedTopic(checked, topics=[name], value_serializer="raw", key_serializer="raw")
+    return ChunkedTopic(app, topics=[name], value_serializer="raw", key_serializer="raw")

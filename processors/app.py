@@ -1,0 +1,67 @@
+"""The Faust app: one chunked topic, one agent."""
+
+from __future__ import annotations
+
+import faust
+
+from guildstream.clock import SYSTEM_CLOCK, Clock
+from guildstream.errors import ConfigError
+from guildstream.settings import Settings
+from processors.activity import EVENTS, STATES, Activity
+from processors.transport import Transport, TransportOptions, chunked
+
+__all__ = ["create_app"]
+
+
+def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> faust.App:
+    """Build the app of a processor. Nothing is connected before it starts.
+
+    Raises:
+        ConfigError: there is no Redis URL.
+    """
+    if settings.redis_url is None:
+        msg = "a processor needs GUILDSTREAM_REDIS_URL, or --data-dir with services running"
+        raise ConfigError(msg)
+    app = faust.App(
+        "guildstream",
+        broker="redis://",
+        topic_partitions=settings.partitions,
+        topic_disable_leader=True,
+        web_enabled=False,
+        stream_wait_empty=True,
+        store="memory://",
+    )
+    transport: Transport = app.transport
+    transport.options = _options(settings, settings.redis_url)
+    transport.keep(*STATES)
+    activity = Activity(settings, clock)
+    transport.commit_hooks.append(activity.before_commit)
+
+    @app.agent(chunked(app, EVENTS), name="guildstream.activity")
+    async def apply_rules(chunks: faust.Stream) -> None:  # type: ignore[type-arg]
+        async for chunk in chunks:
+            try:
+                await activity.process(chunk)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the transport finds the event to blame
+                chunk.fail(error)
+
+    return app
+
+
+def _options(settings: Settings, redis_url: str) -> TransportOptions:
+    # A cached value takes about a kilobyte, its key and its share of the dictionaries included.
+    entries = settings.state_cache_mib * 1024 // (2 * settings.partitions)
+    return TransportOptions(
+        redis_url=redis_url,
+        prefix=settings.prefix,
+        partitions=settings.partitions,
+        group="guildstream",
+        primary_topic=EVENTS,
+        chunk_events=settings.chunk_events,
+        chunk_bytes=settings.chunk_bytes,
+        commit_interval_seconds=settings.commit_interval_ms / 1000,
+        commit_events=settings.commit_events,
+        commit_bytes=settings.commit_bytes,
+        lease_seconds=settings.lease_seconds,
+        cache_entries=max(1_000, entries),
+    )

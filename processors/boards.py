@@ -1,0 +1,50 @@
+"""Live XP boards: sorted sets in Redis, written with the commit that awarded the points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from processors.transport import Partition
+
+__all__ = ["board_end_ms", "write_boards"]
+
+_KEPT: Final = timedelta(days=35)
+#: Local time is at most this far from UTC.
+_ZONES: Final = timedelta(days=1)
+
+
+def board_end_ms(period: str) -> int | None:
+    """When a board may go: 35 days after its period, in any time zone; None for ``all``.
+
+    Args:
+        period: ``all``, a week such as ``2026-W47``, or a month such as ``2026-11``.
+    """
+    if period == "all":
+        return None
+    year, _, rest = period.partition("-")
+    if rest.startswith("W"):
+        end = date.fromisocalendar(int(year), int(rest[1:]), 1) + timedelta(days=7)
+    else:
+        end = (date(int(year), int(rest), 1) + timedelta(days=32)).replace(day=1)
+    at = datetime(end.year, end.month, end.day, tzinfo=UTC) + _KEPT + _ZONES
+    return int(at.timestamp() * 1000)
+
+
+def write_boards(partition: Partition, boards: Mapping[tuple[int, str], Mapping[int, int]], now_ms: int) -> None:
+    """Add scores to the commit. Boards whose time is over, as in a replay of history, are left out."""
+    for (guild_id, period), scores in boards.items():
+        end_ms = board_end_ms(period)
+        if end_ms is not None and end_ms <= now_ms:
+            continue
+        key = f"board:{guild_id}:{period}"
+        partition.write("ZADD", key, list(_flat(scores)))
+        if end_ms is not None:
+            partition.write("PEXPIREAT", key, [b"%d" % end_ms])
+
+
+def _flat(scores: Mapping[int, int]) -> Iterator[bytes]:
+    for user_id, xp in scores.items():
+        yield b"%d" % xp
+        yield b"%d" % user_id
