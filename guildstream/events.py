@@ -10,19 +10,18 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Annotated, Any, ClassVar, Final
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from guildstream.errors import InvalidEvent
 
 __all__ = [
-    "AnyEvent",
     "CONTRACT_VERSION",
     "EVENT_TYPES",
     "MAX_EVENT_BYTES",
     "MAX_ID",
     "MIN_TS_MS",
     "Adjust",
+    "AnyEvent",
     "ChannelDelete",
     "ChannelUpdate",
     "Command",
@@ -322,11 +321,11 @@ class RoleData(Struct, gc=False, frozen=True):
 
 
 class GuildData(Struct, gc=False, frozen=True):
-    """A guild's attributes; absent means unchanged."""
+    """A guild's attributes; absent means unchanged. ``afk_channel_id`` null: there is none any more."""
 
     name: str | None = None
     member_count: Count | None = None
-    afk_channel_id: Id | None = None
+    afk_channel_id: Id | UnsetType | None = UNSET
     owner_id: Id | None = None
     channels: tuple[ChannelData, ...] | None = None
     roles: tuple[RoleData, ...] | None = None

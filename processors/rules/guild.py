@@ -1,0 +1,230 @@
+"""One guild in memory: its windows, the members touched since the last drain, and its points."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from processors.rules.local_time import HOUR_MS, periods_of
+from processors.rules.outbox import Board, Outbox
+from processors.rules.policy import Policy, policy_of
+from processors.rules.records import GuildRecord, MemberRecord, SourceRecord
+from processors.rules.tables import Tables
+from processors.rules.windows import Window, hour_window
+
+__all__ = ["Guild"]
+
+#: Periods kept per member: boards live until 35 days after their period's end.
+_WEEKS: Final = 8
+_MONTHS: Final = 4
+
+
+class Guild:
+    """What the rules hold of a guild. Everything here follows from the tables.
+
+    Attributes:
+        id: its snowflake.
+        key: its key in ``tables.guilds``.
+        member_keys: keys of members by user id; a memory that may be emptied at any time.
+        record: its stored record, shared with the table.
+        source: the source that owns it, None before its first event.
+        policy: its settings, compiled.
+        members: members touched since the last drain.
+        windows: un-emitted windows by ``(start_ms, day, voice)``.
+        rows: rows of the message window that lies under ``window_from`` to ``window_to``.
+        window_start: bucket of that window.
+        day: local day of that window.
+    """
+
+    __slots__ = (
+        "_boards",
+        "day",
+        "id",
+        "key",
+        "member_keys",
+        "members",
+        "outbox",
+        "policy",
+        "record",
+        "rows",
+        "source",
+        "tables",
+        "window_from",
+        "window_ms",
+        "window_start",
+        "window_to",
+        "windows",
+    )
+
+    def __init__(self, guild_id: int, tables: Tables, outbox: Outbox, window_ms: int) -> None:
+        self.id = guild_id
+        self.key = str(guild_id)
+        self.tables = tables
+        self.outbox = outbox
+        self.window_ms = window_ms
+        self.record = tables.guilds.get(self.key) or GuildRecord()
+        self.source: SourceRecord | None = None
+        if self.record.owner is not None:
+            self.source = tables.sources.get(self.record.owner)
+        self.policy: Policy = policy_of(self.record.settings)
+        self.member_keys: dict[int, str] = {}
+        self.members: dict[int, MemberRecord] = {}
+        self.windows: dict[tuple[int, int, bool], Window] = {}
+        self.rows: dict[tuple[int, int], list[int]] = {}
+        self.window_from = self.window_to = self.window_start = self.day = 0
+        self._boards: dict[str, Board] = {}
+
+    def save(self) -> None:
+        """Mark the record as changed."""
+        self.tables.guilds.put(self.key, self.record)
+
+    def key_of(self, user_id: int) -> str:
+        """The key of a member, and of a person in voice."""
+        key = self.member_keys.get(user_id)
+        if key is None:
+            key = self.member_keys[user_id] = f"{self.key}:{user_id}"
+        return key
+
+    def member(self, user_id: int) -> MemberRecord:
+        """A member's record, to be changed: a totals row follows at the next drain."""
+        found = self.members.get(user_id)
+        if found is None:
+            key = self.key_of(user_id)
+            found = self.tables.members.get(key) or MemberRecord()
+            self.tables.members.put(key, found)
+            self.members[user_id] = found
+        return found
+
+    def is_bot(self, user_id: int) -> bool:
+        """Whether a member is known to be a bot; changes nothing."""
+        found = self.members.get(user_id) or self.tables.members.get(self.key_of(user_id))
+        return found is not None and found.bot
+
+    def turn_to(self, ts_ms: int) -> None:
+        """Make the window of an instant the current one."""
+        start = ts_ms - ts_ms % self.window_ms
+        day, day_start, day_end = self.policy.days.stretch(ts_ms)
+        window = self.windows.get((start, day, False))
+        if window is None:
+            window = Window(self.id, start, start + self.window_ms, day, voice=False)
+            self.windows[start, day, False] = window
+        window.changed = True
+        self.rows, self.window_start, self.day = window.rows, start, day
+        self.window_from, self.window_to = max(start, day_start), min(window.end_ms, day_end)
+
+    def row(self, ts_ms: int, channel_id: int, user_id: int) -> list[int]:
+        """The row of the window of an instant, for all but voice."""
+        if not self.window_from <= ts_ms < self.window_to:
+            self.turn_to(ts_ms)
+        place = (channel_id, user_id)
+        return self.rows.get(place) or self.new_row(place, bot=user_id != 0 and self.is_bot(user_id))
+
+    def new_row(self, place: tuple[int, int], bot: bool) -> list[int]:
+        """A new row of the current window."""
+        self.outbox.pending_rows += 1
+        return self.windows[self.window_start, self.day, False].new_row(place, bot)
+
+    def voice_row(self, hour_ms: int, day: int, place: tuple[int, int], bot: bool) -> list[int]:
+        """The row of a UTC hour and local day, for voice."""
+        window = self.windows.get((hour_ms, day, True))
+        if window is None:
+            window = self.windows[hour_ms, day, True] = hour_window(self.id, hour_ms, day)
+        window.changed = True
+        row = window.rows.get(place)
+        if row is None:
+            self.outbox.pending_rows += 1
+            row = window.new_row(place, bot)
+        return row
+
+    def voice_row_at(self, ts_ms: int, place: tuple[int, int], bot: bool) -> list[int]:
+        """The voice row that an instant falls in."""
+        return self.voice_row(ts_ms - ts_ms % HOUR_MS, self.policy.days.day(ts_ms), place, bot)
+
+    def award(self, user_id: int, member: MemberRecord, day: int, first_ms: int, each: int, count: int = 1) -> None:
+        """Add points to a member, to the boards and to the level.
+
+        Args:
+            user_id: who.
+            member: their record.
+            day: local day of the award.
+            first_ms: when; of several, the first, the others a minute apart.
+            each: points of one award.
+            count: how many.
+        """
+        before = member.xp
+        member.xp = before + each * count
+        week, week_name, month, month_name = periods_of(day)
+        in_week = _add_period(member.weeks, week, each * count, _WEEKS)
+        in_month = _add_period(member.months, month, each * count, _MONTHS)
+        if not member.bot:
+            self._board("all")[user_id] = member.xp
+            if in_week is not None:
+                self._board(week_name)[user_id] = in_week
+            if in_month is not None:
+                self._board(month_name)[user_id] = in_month
+        level = self.policy.curve.level(member.xp)
+        if level != member.level:
+            member.level = level
+            if level > member.top_level:
+                self._announce(user_id, member, first_ms, before, each)
+
+    def _announce(self, user_id: int, member: MemberRecord, first_ms: int, before: int, each: int) -> None:
+        """A notice for each level that some award of a row of awards reached, at that award's instant."""
+        curve, reached = self.policy.curve, 0
+        for level in range(member.top_level + 1, member.level + 1):
+            number = max(1, -(-(curve.total(level) - before) // each))
+            if level < member.level and -(-(curve.total(level + 1) - before) // each) <= number:
+                continue
+            reached = first_ms + (number - 1) * 60_000
+            self.outbox.notices.append(
+                {
+                    "id": f"{self.id}:{user_id}:{level}:0",
+                    "type": "level_up",
+                    "ts": reached,
+                    "guild_id": self.id,
+                    "user_id": user_id,
+                    "level": level,
+                    "xp": before + number * each,
+                }
+            )
+        member.top_level = member.level
+
+    def _board(self, period: str) -> Board:
+        board = self._boards.get(period)
+        if board is None:
+            board = self._boards[period] = self.outbox.boards.setdefault((self.id, period), {})
+        return board
+
+    def totals(self) -> list[list[object]]:
+        """Totals rows of the members touched, who then count as untouched; ends the current window's turn."""
+        guild_id = self.id
+        rows: list[list[object]] = [
+            [
+                guild_id,
+                user_id,
+                member.bot,
+                member.xp,
+                member.level,
+                member.messages,
+                member.voice_ms,
+                member.reactions_given,
+                member.first_active_ms or None,
+                member.last_active_ms or None,
+            ]
+            for user_id, member in self.members.items()
+        ]
+        self.members = {}
+        self._boards = {}
+        self.window_from = self.window_to = 0
+        return rows
+
+
+def _add_period(kept: dict[int, int], code: int, xp: int, limit: int) -> int | None:
+    """Add to a period's points; None where the period is older than what is kept of the member."""
+    total = kept.get(code)
+    if total is None and len(kept) >= limit:
+        oldest = min(kept)
+        if code < oldest:
+            return None
+        del kept[oldest]
+    total = kept[code] = (total or 0) + xp
+    return total

@@ -1,0 +1,175 @@
+"""Messages and commands: what they count for and what they earn."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from guildstream.errors import InvalidEvent
+from guildstream.events import (
+    Command,
+    Event,
+    MessageCreate,
+    MessageDelete,
+    MessageDeleteBulk,
+    MessageUpdate,
+    session_digest,
+    snowflake,
+    uuid_from,
+)
+from guildstream.measures import M
+from processors.rules.records import MemberRecord
+from processors.rules.voice import Voice
+
+__all__ = ["command", "message_create", "message_delete", "message_delete_bulk", "message_update"]
+
+#: Kinds of interaction that are a command; the others are clicks and keystrokes.
+_COMMAND_KINDS = frozenset({"slash", "user", "message"})
+_SPLIT_KINDS = frozenset({"component", "modal"})
+_NAME_CHARS = 64
+
+_MESSAGES, _SIZED, _CHARS, _ATTACHMENTS, _REPLIES, _XP = M.MESSAGES, M.SIZED, M.CHARS, M.ATTACHMENTS, M.REPLIES, M.XP
+
+_digest = lru_cache(maxsize=1024)(session_digest)
+
+
+def event_id(event: Event) -> bytes:
+    """The 16 bytes that identify an event."""
+    return uuid_from(_digest(event.session), event.seq, event.part)
+
+
+def required(value: int | str | None, event: Event, name: str) -> int:
+    """An id that this type of event can't be without.
+
+    Raises:
+        InvalidEvent: it is absent.
+    """
+    if value is None:
+        raise InvalidEvent("missing_key", f"{event.type} needs {name}")
+    return value if isinstance(value, int) else snowflake(value)
+
+
+def message_create(voice: Voice, event: MessageCreate, _owned: bool) -> None:
+    """Count a message, and award it where the cooldown allows."""
+    guild, data, ts = voice.guild, event.data, event.ts
+    user_id, channel_id = event.user_id, event.channel_id
+    if user_id is None or channel_id is None:
+        required(user_id, event, "user_id")
+        required(channel_id, event, "channel_id")
+    if not guild.window_from <= ts < guild.window_to:
+        guild.turn_to(ts)
+    place = (channel_id, user_id)
+    bot = data.bot or data.webhook
+    row = guild.rows.get(place)  # type: ignore[arg-type]
+    if row is None:
+        row = guild.new_row(place, bot)  # type: ignore[arg-type]
+    row[_MESSAGES] += 1
+    if data.chars is not None:
+        row[_SIZED] += 1
+        row[_CHARS] += data.chars
+    if data.attachments:
+        row[_ATTACHMENTS] += data.attachments
+    if data.reply_to is not None:
+        row[_REPLIES] += 1
+    member = guild.members.get(user_id)  # type: ignore[arg-type]
+    if member is None:
+        member = guild.member(user_id)  # type: ignore[arg-type]
+    member.messages += 1
+    if ts > member.last_active_ms:
+        member.last_active_ms = ts
+        if not member.first_active_ms:
+            member.first_active_ms = ts
+    elif ts < member.first_active_ms:
+        member.first_active_ms = ts
+    if bot and not member.bot:
+        member.bot = True
+    if ts - member.awarded_ms >= guild.policy.cooldown_ms and (not member.bot or guild.policy.bots_earn):
+        _award_message(voice, event, member, row)
+
+
+def _award_message(voice: Voice, event: MessageCreate, member: MemberRecord, row: list[int]) -> None:
+    guild = voice.guild
+    base = guild.policy.message_xp(snowflake(event.data.message_id))
+    if base == 0:
+        return
+    member.awarded_ms = event.ts
+    _award(voice, event, member, row, "message", base)
+
+
+def _award(voice: Voice, event: Event, member: MemberRecord, row: list[int], reason: str, base: int) -> None:
+    """Points for one event, with their ledger row.
+
+    Minutes in voice that are complete come first, so that the order of a member's awards does not
+    depend on when voice is settled.
+    """
+    guild = voice.guild
+    user_id: int = event.user_id  # type: ignore[assignment]
+    segment = voice.segments.get(user_id)
+    if segment is not None:
+        voice.settle(segment, voice.now_ms())
+    row[_XP] += base
+    guild.award(user_id, member, guild.day, event.ts, base)
+    identity = event_id(event)
+    guild.outbox.awards.append(
+        [
+            identity,
+            event.ts,
+            event.ts,
+            guild.day,
+            guild.id,
+            event.channel_id,
+            user_id,
+            reason,
+            1,
+            base,
+            1000,
+            base,
+            guild.record.settings_version,
+            identity,
+        ]
+    )
+
+
+def message_update(voice: Voice, event: MessageUpdate, _owned: bool) -> None:
+    """Count an edit, for its author where the event names them."""
+    voice.guild.row(event.ts, _channel(event), _user(event))[M.EDITS] += 1
+
+
+def message_delete(voice: Voice, event: MessageDelete, _owned: bool) -> None:
+    """Count a deletion, for nobody: Discord doesn't say whose message it was."""
+    voice.guild.row(event.ts, _channel(event), 0)[M.DELETES] += 1
+
+
+def message_delete_bulk(voice: Voice, event: MessageDeleteBulk, _owned: bool) -> None:
+    """Count the deletions of a bulk, each message once."""
+    deleted = len({snowflake(message_id) for message_id in event.data.message_ids})
+    if deleted:
+        voice.guild.row(event.ts, _channel(event), 0)[M.DELETES] += deleted
+
+
+def command(voice: Voice, event: Command, _owned: bool) -> None:
+    """Count an interaction by name and kind, and as a command if it is one."""
+    guild, data, ts = voice.guild, event.data, event.ts
+    user_id, channel_id = required(event.user_id, event, "user_id"), _channel(event)
+    name = data.name.split(":", 1)[0] if data.kind in _SPLIT_KINDS else data.name
+    guild.row(ts, channel_id, user_id)
+    use = (guild.window_start, guild.id, channel_id, user_id, name[:_NAME_CHARS], data.kind)
+    uses = guild.outbox.commands
+    uses[use] = uses.get(use, 0) + 1
+    if data.kind not in _COMMAND_KINDS:
+        return
+    row = guild.row(ts, channel_id, user_id)
+    row[M.COMMANDS] += 1
+    member = guild.member(user_id)
+    member.last_active_ms = max(member.last_active_ms, ts)
+    member.first_active_ms = min(member.first_active_ms or ts, ts)
+    base = guild.policy.command_xp
+    if base and (not member.bot or guild.policy.bots_earn):
+        _award(voice, event, member, row, "command", base)
+
+
+def _channel(event: Event) -> int:
+    return 0 if event.channel_id is None else int(event.channel_id)
+
+
+def _user(event: Event) -> int:
+    return 0 if event.user_id is None else int(event.user_id)

@@ -1,0 +1,62 @@
+"""What the rules have to hand over at the next commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from guildstream.results import ActivityRow, AwardRow, CommandRow, SessionRow, TotalsRow
+
+__all__ = ["Board", "Drained", "Notice", "Outbox"]
+
+#: User id to the XP of a period, absolute, as it stands now.
+Board = dict[int, int]
+#: What bots are told: plain JSON values.
+Notice = dict[str, object]
+
+
+@dataclass(slots=True)
+class Drained:
+    """One commit's output; rows as documented in ``guildstream.results``.
+
+    Attributes:
+        boards: by guild and period (``all``, ``2026-W47``, ``2026-11``), to be set, not added.
+        notices: level-ups, each once.
+    """
+
+    activity: list[ActivityRow] = field(default_factory=list)
+    sessions: list[SessionRow] = field(default_factory=list)
+    awards: list[AwardRow] = field(default_factory=list)
+    totals: list[TotalsRow] = field(default_factory=list)
+    commands: list[CommandRow] = field(default_factory=list)
+    boards: dict[tuple[int, str], Board] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What has come up since the last drain, for all guilds of a partition.
+
+    Attributes:
+        sessions: the latest row of each segment, by its id.
+        commands: uses by ``(bucket_ms, guild_id, channel_id, user_id, name, kind)``.
+        pending_rows: rows in un-emitted windows; these stay across drains.
+    """
+
+    sessions: dict[bytes, SessionRow] = field(default_factory=dict)
+    awards: list[AwardRow] = field(default_factory=list)
+    commands: dict[tuple[int, int, int, int, str, str], int] = field(default_factory=dict)
+    boards: dict[tuple[int, str], Board] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
+    pending_rows: int = 0
+
+    def take(self) -> Drained:
+        """Hand over everything but activity and totals, and start anew."""
+        drained = Drained(
+            sessions=list(self.sessions.values()),
+            awards=self.awards,
+            commands=[[*use, uses] for use, uses in self.commands.items()],
+            boards=self.boards,
+            notices=self.notices,
+        )
+        self.sessions, self.awards, self.commands, self.boards, self.notices = {}, [], {}, {}, []
+        return drained

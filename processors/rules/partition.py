@@ -1,0 +1,326 @@
+"""The rules of one partition: events in, rows out, everything that lasts in tables.
+
+A ``PartitionRules`` is rebuilt from its tables at a hand-over and after a rollback, and gives from
+there what it would have given without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+from guildstream.events import (
+    Adjust,
+    ChannelDelete,
+    Command,
+    Erase,
+    Event,
+    Gap,
+    GuildRemove,
+    GuildUnavailable,
+    GuildUpdate,
+    Heartbeat,
+    MemberLeave,
+    MemberUpdate,
+    MessageCreate,
+    MessageDelete,
+    MessageDeleteBulk,
+    MessageUpdate,
+    SettingsChange,
+    VoiceSnapshot,
+    VoiceState,
+    snowflake,
+)
+from processors.rules import messages, voice_events
+from processors.rules.guild import Guild
+from processors.rules.local_time import HOUR_MS
+from processors.rules.outbox import Drained, Outbox
+from processors.rules.records import SourceRecord
+from processors.rules.tables import Tables
+from processors.rules.voice import MINUTE_MS, Voice
+
+__all__ = ["Outcome", "PartitionRules", "RuleOptions"]
+
+#: An owner that sent nothing for this long of event time can be followed by another source.
+OWNER_SILENT_MS: Final = 30_000
+#: Guilds without anything open that stay in memory between commits.
+_IDLE_GUILDS: Final = 4096
+#: Member keys remembered between chunks.
+_KEYS: Final = 262_144
+
+_NEVER_OWN: Final = frozenset({SettingsChange, Adjust, Erase, Gap})
+_VOICE: Final = frozenset({VoiceState, VoiceSnapshot})
+
+_HANDLERS: Final[dict[type[Event], Callable[[Voice, Any, bool], None]]] = {
+    MessageCreate: messages.message_create,
+    MessageUpdate: messages.message_update,
+    MessageDelete: messages.message_delete,
+    MessageDeleteBulk: messages.message_delete_bulk,
+    Command: messages.command,
+    VoiceState: voice_events.voice_state,
+    VoiceSnapshot: voice_events.voice_snapshot,
+    MemberLeave: voice_events.member_leave,
+    MemberUpdate: voice_events.member_update,
+    ChannelDelete: voice_events.channel_delete,
+    GuildRemove: voice_events.guild_remove,
+    GuildUnavailable: voice_events.guild_unavailable,
+    GuildUpdate: voice_events.guild_update,
+    SettingsChange: voice_events.settings_change,
+}
+
+
+class Outcome(IntEnum):
+    """What became of an event."""
+
+    ACCEPTED = 0
+    DUPLICATE = 1
+    SUPERSEDED = 2
+    HEARTBEAT = 3
+
+
+ACCEPTED, DUPLICATE, SUPERSEDED, HEARTBEAT = Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class RuleOptions:
+    """What a deployment sets for all guilds.
+
+    Attributes:
+        window_ms: length of a window; divides 15 minutes.
+        grace_ms: how far an event's own time holds its source's watermark back.
+    """
+
+    window_ms: int = 60_000
+    grace_ms: int = 5_000
+
+
+class PartitionRules:
+    """Applies a partition's events in order. Not for concurrent use; nothing blocks.
+
+    After an exception the object and everything put into its tables since the last commit must be
+    thrown away.
+    """
+
+    def __init__(self, tables: Tables, options: RuleOptions) -> None:
+        self._tables = tables
+        self._window_ms = options.window_ms
+        self._grace_ms = options.grace_ms
+        self._outbox = Outbox()
+        self._guilds: dict[int, Voice] = {}
+        self._member_keys: dict[int, dict[int, str]] = {}
+        self._keys_made = 0
+        self._touched: dict[str, SourceRecord] = {}
+        self._session: str | None = None
+        self._source = SourceRecord()
+        self._top_ms = max((source.watermark_ms for _, source in tables.sources.items()), default=0)
+        self._restored = False
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows in un-emitted windows."""
+        return self._outbox.pending_rows
+
+    def initial_keys(self) -> dict[str, set[str]]:
+        """By table, the keys to fetch before anything else: guilds and people with something open.
+
+        Also pins the people in voice, who are settled when no event names them.
+        """
+        guilds = {str(window.guild_id) for _, window in self._tables.windows.items()}
+        members: set[str] = set()
+        for key, segment in self._tables.voice.items():
+            guilds.add(str(segment.guild_id))
+            members.add(key)
+            self._tables.members.pin(key)
+        return {"guilds": guilds, "members": members}
+
+    def keys(self, events: Sequence[Event]) -> dict[str, set[str]]:
+        """By table, the keys that these events may touch."""
+        if self._keys_made > _KEYS:
+            self._forget_keys()
+        guilds: set[int] = set()
+        members: set[str] = set()
+        by_guild = self._member_keys
+        for event in events:
+            guild_id: Any = event.guild_id
+            if guild_id is None:
+                continue
+            guilds.add(guild_id)
+            known = by_guild.get(guild_id)
+            if known is None:
+                known = by_guild[guild_id] = {}
+            user_id: Any = event.user_id
+            if user_id is not None:
+                key = known.get(user_id)
+                if key is None:
+                    key = known[user_id] = f"{guild_id}:{user_id}"
+                    self._keys_made += 1
+                members.add(key)
+            if event.__class__ is VoiceSnapshot:
+                members.update(f"{guild_id}:{snowflake(state.user_id)}" for state in event.data.states)  # type: ignore[attr-defined]
+        return {"guilds": {str(guild_id) for guild_id in guilds}, "members": members}
+
+    def apply(self, event: Event, *, requeued: bool = False) -> Outcome:
+        """Count one event.
+
+        Args:
+            event: with ids as ints, as ``guildstream.codec`` gives it.
+            requeued: a dead letter that comes again: not checked for being a duplicate.
+
+        Raises:
+            InvalidEvent: something that its type needs is missing or not valid.
+        """
+        session, kind = event.session, event.__class__
+        source = self._source if session == self._session else self._turn_to(session)
+        if kind is Heartbeat:
+            return self._heartbeat(source, event.ts, event.data.final)  # type: ignore[attr-defined]
+        seq = event.seq
+        if seq <= source.seq and (seq < source.seq or event.part <= source.part):
+            if not requeued:
+                return DUPLICATE
+        else:
+            source.seq = seq
+            source.part = event.part
+        ts = event.ts
+        if ts > source.last_ms:
+            source.last_ms = ts
+            source.watermark_ms = max(source.watermark_ms, ts - self._grace_ms)
+        source.final = False
+        guild_id: Any = event.guild_id
+        if guild_id is None:
+            return ACCEPTED
+        voice = self._guilds.get(guild_id) or self._open(guild_id)
+        owned = voice.guild.source is source
+        if not owned and kind not in _NEVER_OWN:
+            owned = self._pass_ownership(voice, source, event)
+            if not owned and (event.shard is not None or kind in _VOICE):
+                return SUPERSEDED
+        handler = _HANDLERS.get(kind)
+        if handler is not None:
+            handler(voice, event, owned)
+        return ACCEPTED
+
+    def drain(self, *, early: bool) -> Drained:
+        """What this commit hands over. Stores what stays un-emitted.
+
+        Args:
+            early: emit open windows too, and settle running voice that was not for a minute.
+        """
+        self._restore()
+        for voice in self._guilds.values():
+            if voice.segments:
+                self._pane(voice, early=early)
+        for session, source in self._touched.items():
+            self._tables.sources.put(session, source)
+            self._top_ms = max(self._top_ms, source.watermark_ms)
+        self._touched = {}
+        self._session = None
+        drained = self._outbox.take()
+        for voice in self._guilds.values():
+            drained.totals += voice.guild.totals()
+            if voice.guild.windows:
+                self._emit(voice.guild, drained, early=early)
+        if len(self._guilds) > _IDLE_GUILDS:
+            self._guilds = {key: voice for key, voice in self._guilds.items() if voice.segments or voice.guild.windows}
+        return drained
+
+    def _turn_to(self, session: str) -> SourceRecord:
+        source = self._touched.get(session)
+        if source is None:
+            found = self._tables.sources.get(session)
+            source = found if found is not None else SourceRecord()
+            if found is None:
+                self._tables.sources.put(session, source)
+            self._touched[session] = source
+        self._session, self._source = session, source
+        return source
+
+    def _heartbeat(self, source: SourceRecord, ts: int, final: bool) -> Outcome:
+        """Move a source's watermark; constant in cost but for a final one."""
+        if ts > source.last_ms:
+            source.last_ms = ts
+            source.final = False
+        source.heartbeat_ms = max(source.heartbeat_ms, ts)
+        source.watermark_ms = max(source.watermark_ms, ts)
+        if final:
+            self._restore()
+            source.final = True
+            for voice in self._guilds.values():
+                if voice.segments and voice.guild.source is source:
+                    voice.pane(final=True)
+        return HEARTBEAT
+
+    def _pass_ownership(self, voice: Voice, source: SourceRecord, event: Event) -> bool:
+        """Whether this source owns the guild from this event on (DESIGN §5.2)."""
+        guild = voice.guild
+        owner, record = guild.source, guild.record
+        snapshot = event.__class__ is VoiceSnapshot
+        silent = owner is not None and not owner.final and event.ts - owner.last_ms >= OWNER_SILENT_MS
+        if owner is not None and not (snapshot or owner.final or silent):
+            return False
+        stand_ms = record.voice_ms = voice.now_ms()
+        record.owner, guild.source = event.session, source
+        if (owner is not None and event.shard is not None) or snapshot:
+            record.frozen = True
+        elif silent and voice.segments and not record.frozen:
+            # A source without a shard has no snapshot: people are taken to be where they were.
+            at_ms = max(event.ts, voice.now_ms())
+            voice_events.pass_over(voice, stand_ms, at_ms)
+            record.voice_ms = at_ms
+        guild.save()
+        return True
+
+    def _pane(self, voice: Voice, *, early: bool) -> None:
+        """Settle a guild's voice if a minute of event time, or an hour's end, makes it worth it."""
+        now_ms, paned_ms = voice.now_ms(), voice.paned_ms
+        if now_ms // HOUR_MS != paned_ms // HOUR_MS or (early and now_ms - paned_ms >= MINUTE_MS):
+            voice.pane()
+
+    def _emit(self, guild: Guild, drained: Drained, *, early: bool) -> None:
+        """Emit a guild's windows that are closed, or all; store the others where they changed."""
+        source, stored = guild.source, self._tables.windows
+        horizon_ms = self._top_ms - HOUR_MS
+        if source is not None:
+            early = early or source.final
+            horizon_ms = max(horizon_ms, source.watermark_ms)
+        for identity, window in list(guild.windows.items()):
+            if early or window.end_ms <= horizon_ms:
+                self._outbox.pending_rows -= len(window.rows)
+                drained.activity += window.emit()
+                del guild.windows[identity]
+                if window.stored:
+                    stored.delete(window.key)
+            elif window.changed:
+                window.changed, window.stored = False, True
+                stored.put(window.key, window)
+
+    def _open(self, guild_id: int) -> Voice:
+        self._restore()
+        voice = self._guilds.get(guild_id)
+        if voice is None:
+            guild = Guild(guild_id, self._tables, self._outbox, self._window_ms)
+            guild.member_keys = self._member_keys.setdefault(guild_id, guild.member_keys)
+            voice = self._guilds[guild_id] = Voice(guild)
+        return voice
+
+    def _restore(self) -> None:
+        """Take up what was open at the last commit, once."""
+        if self._restored:
+            return
+        self._restored = True
+        for _, window in self._tables.windows.items():
+            guild = self._open(window.guild_id).guild
+            guild.windows[window.start_ms, window.day, window.voice] = window
+            self._outbox.pending_rows += len(window.rows)
+        for _, segment in self._tables.voice.items():
+            self._open(segment.guild_id).restore(segment)
+
+    def _forget_keys(self) -> None:
+        """Empty the memory of member keys, in place, since guilds share it."""
+        self._keys_made = 0
+        for known in self._member_keys.values():
+            known.clear()
+        self._member_keys = {
+            guild_id: known for guild_id, known in self._member_keys.items() if guild_id in self._guilds
+        }

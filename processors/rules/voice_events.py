@@ -1,0 +1,204 @@
+"""What voice events, and events that end or interrupt voice, do to a guild's voice."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from msgspec import UnsetType
+
+from guildstream.errors import ConfigError, InvalidEvent
+from guildstream.events import (
+    ChannelDelete,
+    GuildRemove,
+    GuildUnavailable,
+    GuildUpdate,
+    MemberLeave,
+    MemberUpdate,
+    SettingsChange,
+    VoiceFlags,
+    VoiceSnapshot,
+    VoiceState,
+    snowflake,
+)
+from guildstream.guild_settings import change_settings
+from processors.rules.conditions import BOT, INFERRED, flag_bits
+from processors.rules.guild import Guild
+from processors.rules.messages import event_id, required
+from processors.rules.policy import policy_of
+from processors.rules.voice import Voice
+
+__all__ = [
+    "channel_delete",
+    "guild_remove",
+    "guild_unavailable",
+    "guild_update",
+    "member_leave",
+    "pass_over",
+    "settings_change",
+    "voice_snapshot",
+    "voice_state",
+]
+
+
+def voice_state(voice: Voice, event: VoiceState, owned: bool) -> None:
+    """Somebody's state changed. While voice is frozen the next snapshot decides instead."""
+    user_id = required(event.user_id, event, "user_id")
+    if not owned or voice.guild.record.frozen:
+        return
+    at_ms = voice.advance(event.ts)
+    segment = voice.segments.get(user_id)
+    if segment is not None and event.replayed:
+        source = voice.guild.source
+        voice.settle(segment, min(at_ms, source.heartbeat_ms if source else 0))
+        voice.end_slice(segment)
+        voice.settle(segment, at_ms, INFERRED)
+        voice.end_slice(segment)
+    channel_id = event.channel_id
+    if channel_id is None:
+        if segment is not None:
+            voice.close(segment, at_ms, "leave")
+        return
+    channel_id, flags = int(channel_id), _flags(voice.guild, user_id, event.data)
+    if segment is None:
+        identity = event_id(event)
+        voice.open(user_id, channel_id, flags, at_ms, (identity, identity), joined=True)
+    elif segment.channel_id == channel_id:
+        voice.change(segment, at_ms, flags)
+    else:
+        voice.close(segment, at_ms, "move", moves_on=True)
+        voice.open(user_id, channel_id, flags, at_ms, (event_id(event), segment.visit_id), joined=False)
+
+
+def voice_snapshot(voice: Voice, event: VoiceSnapshot, _owned: bool) -> None:
+    """Everybody who is in voice now; time since the voice stood still was blind."""
+    states = {snowflake(state.user_id): (snowflake(state.channel_id), state) for state in event.data.states}
+    guild = voice.guild
+    stand_ms = voice.now_ms()
+    guild.record.frozen = False
+    at_ms = max(event.ts, stand_ms, voice.now_ms())
+    visits: dict[int, bytes] = {}
+    for user_id, segment in list(voice.segments.items()):
+        now_in = states[user_id][0] if user_id in states else None
+        if now_in == segment.channel_id and guild.policy.outage != "drop":
+            continue
+        moved = now_in is not None and now_in != segment.channel_id
+        voice.close(segment, stand_ms, "move" if moved else "timeout")
+        if moved:
+            visits[user_id] = segment.visit_id
+    pass_over(voice, stand_ms, at_ms)
+    guild.record.voice_ms = at_ms
+    guild.save()
+    cause = event_id(event)
+    for user_id, (channel_id, state) in states.items():
+        open_segment = voice.segments.get(user_id)
+        flags = _flags(guild, user_id, state)
+        if open_segment is not None:
+            voice.change(open_segment, at_ms, flags)
+            continue
+        identity = _derived(cause, user_id)
+        voice.open(
+            user_id,
+            channel_id,
+            flags,
+            at_ms,
+            (identity, visits.get(user_id, identity)),
+            joined=user_id not in visits,
+        )
+
+
+def pass_over(voice: Voice, from_ms: int, to_ms: int) -> None:
+    """Everybody stays where they are over blind time, counted as the guild's policy says."""
+    extra = INFERRED if voice.guild.policy.outage == "credit" else None
+    for segment in voice.segments.values():
+        voice.settle(segment, from_ms)
+        voice.go_blind(segment, to_ms, extra)
+
+
+def guild_unavailable(voice: Voice, event: GuildUnavailable, owned: bool) -> None:
+    """An outage: voice stands still until the next snapshot."""
+    if owned:
+        voice.advance(event.ts)
+        voice.guild.record.frozen = True
+        voice.guild.save()
+
+
+def guild_remove(voice: Voice, event: GuildRemove, owned: bool) -> None:
+    """The bot was removed: everybody's voice ends."""
+    if owned:
+        _close_all(voice, event.ts, "guild_remove", None)
+
+
+def channel_delete(voice: Voice, event: ChannelDelete, owned: bool) -> None:
+    """A channel is gone, and the voice in it ends."""
+    channel_id = event.data.channel_id if event.data.channel_id is not None else event.channel_id
+    if owned and channel_id is not None:
+        _close_all(voice, event.ts, "channel_delete", snowflake(channel_id))
+
+
+def member_leave(voice: Voice, event: MemberLeave, owned: bool) -> None:
+    """Somebody left the guild; Discord may not say that they left voice."""
+    segment = voice.segments.get(required(event.user_id, event, "user_id"))
+    if owned and segment is not None:
+        voice.close(segment, voice.advance(event.ts), "member_leave")
+
+
+def member_update(voice: Voice, event: MemberUpdate, _owned: bool) -> None:
+    """Keep what earning and leaderboards need to know of a member."""
+    data = event.data
+    user_id = required(event.user_id, event, "user_id")
+    if data.bot and not voice.guild.is_bot(user_id):
+        voice.guild.member(user_id).bot = True
+
+
+def guild_update(voice: Voice, event: GuildUpdate, owned: bool) -> None:
+    """Keep the AFK channel; a change of it cuts everybody's slice."""
+    afk = event.data.afk_channel_id
+    if not owned or isinstance(afk, UnsetType):
+        return
+    afk_channel_id = 0 if afk is None else snowflake(afk)
+    record = voice.guild.record
+    if afk_channel_id == record.afk_channel_id:
+        return
+    at_ms = voice.advance(event.ts) if voice.segments else 0
+    record.afk_channel_id = afk_channel_id
+    voice.refresh(at_ms)
+    voice.guild.save()
+
+
+def settings_change(voice: Voice, event: SettingsChange, _owned: bool) -> None:
+    """A merge patch of the guild's settings, in force from here on.
+
+    Raises:
+        InvalidEvent: the outcome is not valid.
+    """
+    guild = voice.guild
+    try:
+        stored = change_settings(guild.record.settings, event.data)
+    except ConfigError as error:
+        raise InvalidEvent("bad_settings", str(error)) from error
+    if voice.segments:
+        voice.refresh(voice.advance(event.ts))
+    guild.record.settings = stored
+    guild.record.settings_version += 1
+    guild.policy = policy_of(stored)
+    guild.window_from = guild.window_to = 0
+    guild.save()
+
+
+def _close_all(voice: Voice, ts_ms: int, reason: str, channel_id: int | None) -> None:
+    if not voice.segments:
+        return
+    at_ms = voice.advance(ts_ms)
+    for segment in list(voice.segments.values()):
+        if channel_id is None or segment.channel_id == channel_id:
+            voice.close(segment, at_ms, reason)
+
+
+def _flags(guild: Guild, user_id: int, state: VoiceFlags) -> int:
+    return flag_bits(state) | (BOT if state.bot or guild.is_bot(user_id) else 0)
+
+
+def _derived(cause: bytes, user_id: int) -> bytes:
+    """An id of something that an event did to one of several people."""
+    digest = blake2b(cause + user_id.to_bytes(8, "big"), digest_size=16).digest()
+    return digest[:6] + bytes((digest[6] & 0x0F | 0x80, digest[7], digest[8] & 0x3F | 0x80)) + digest[9:]
