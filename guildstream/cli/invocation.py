@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ class Invocation:
         return settings.model_copy(update={"data_dir": (settings.data_dir or default_data_dir()).absolute()})
 
     @contextmanager
-    def running_servers(self, *, redis: bool = True, database: bool = True) -> Iterator[Settings]:
+    def running_servers(self, *, redis: bool = True, database: bool = True) -> Generator[Settings, None, None]:
         """Settings with URLs of servers that run: given, found under the data directory, or started now.
 
         What was started here stops at the end, or with this process. A data directory that holds
@@ -69,7 +69,7 @@ class Invocation:
             yield with_urls(settings, _found_or_started(data_dir, stack))
 
     @contextmanager
-    def own_servers(self, *, ignore_urls: bool = False) -> Iterator[tuple[Settings, bool]]:
+    def own_servers(self, *, ignore_urls: bool = False) -> Generator[tuple[Settings, bool], None, None]:
         """Settings with URLs for a whole pipeline, starting embedded servers where none are given.
 
         Yields:
@@ -137,21 +137,18 @@ def data_dir_option(function: _F) -> _F:
         if value is not None:
             cast("Invocation", ctx.obj).data_dir = value
 
-    return cast(
-        "_F",
-        click.option(
-            "--data-dir",
-            type=click.Path(file_okay=False, path_type=Path),
-            callback=remember,
-            expose_value=False,
-            help="Where embedded servers keep their data; wins over URLs in the environment.",
-        )(function),
-    )
+    return click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        callback=remember,
+        expose_value=False,
+        help="Where embedded servers keep their data; wins over URLs in the environment.",
+    )(function)
 
 
 def json_option(function: _F) -> _F:
     """Add ``--json`` to a command, as the argument ``as_json``."""
-    return cast("_F", click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(function))
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(function)
 
 
 def _data_dir(settings: Settings) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import click
@@ -20,7 +20,7 @@ def migrate() -> None:
 
 
 @contextmanager
-def _database(invocation: Invocation) -> Iterator[str]:
+def _database(invocation: Invocation) -> Generator[str, None, None]:
     with invocation.running_servers(redis=False) as settings:
         yield database_dsn(settings)
 

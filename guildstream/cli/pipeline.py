@@ -1,8 +1,8 @@
-"""The pipeline's processes: each component as a command, and all of them under one supervisor."""
+"""``guildstream up``: all components under one supervisor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,13 +11,12 @@ import click
 
 from guildstream.cli.invocation import Invocation, data_dir_option, database_dsn
 from guildstream.cli.signals import stop_on_signals
-from guildstream.components import run_component
 from guildstream.logs import configure_logging
 from guildstream.migrations import migrate_up
 from guildstream.settings import Settings, default_data_dir
 from guildstream.supervisor import Child, Supervisor, child_environment, component_command
 
-__all__ = ["gateway", "log_dir", "processor", "running_components", "simulator", "sink", "up"]
+__all__ = ["log_dir", "running_components", "up"]
 
 #: Where each component listens when ``http_port`` is a number: that port plus this.
 _PORT_OFFSETS: Final = {"gateway": 0, "processor": 1, "sink": 2, "simulator": 3}
@@ -45,7 +44,7 @@ def running_components(
     *,
     logs: Path | None = None,
     on_change: Callable[[str], None] | None = None,
-) -> Iterator[Supervisor]:
+) -> Generator[Supervisor, None, None]:
     """Run components under a supervisor within the block; at its end all of them have stopped.
 
     Args:
@@ -87,39 +86,3 @@ def up(invocation: Invocation) -> int:
                 supervisor.check()
     # Being told to stop is how this command ends well; Ctrl-C keeps its usual code.
     return stop.exit_code if stop.exit_code == 130 else 0
-
-
-def _run(invocation: Invocation, name: str) -> int:
-    return run_component(name, invocation.found_servers())
-
-
-@click.command()
-@data_dir_option
-@click.pass_obj
-def gateway(invocation: Invocation) -> int:
-    """Run the gateway: Discord to Redis. Needs GUILDSTREAM_DISCORD_TOKEN."""
-    return _run(invocation, "gateway")
-
-
-@click.command()
-@data_dir_option
-@click.pass_obj
-def processor(invocation: Invocation) -> int:
-    """Run a processor: a Faust worker from Redis to Redis."""
-    return _run(invocation, "processor")
-
-
-@click.command()
-@data_dir_option
-@click.pass_obj
-def sink(invocation: Invocation) -> int:
-    """Run the sink: Redis to PostgreSQL."""
-    return _run(invocation, "sink")
-
-
-@click.command()
-@data_dir_option
-@click.pass_obj
-def simulator(invocation: Invocation) -> int:
-    """Run the simulated Discord that the demo talks to."""
-    return run_component("simulator", invocation.settings())

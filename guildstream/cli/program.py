@@ -13,7 +13,7 @@ import click
 from guildstream import __version__
 from guildstream.cli.invocation import Invocation
 from guildstream.components import follow_lifeline
-from guildstream.errors import ConfigError, GuildstreamError, TransientError
+from guildstream.errors import ConfigError, GuildstreamError
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_CONFIG", "EXIT_FAILURE", "EXIT_INTERRUPTED", "EXIT_OK", "cli", "main"]
 
@@ -27,10 +27,10 @@ EXIT_INTERRUPTED: Final = 130
 _COMMANDS: Final = {
     "demo": "demo",
     "up": "pipeline",
-    "gateway": "pipeline",
-    "processor": "pipeline",
-    "sink": "pipeline",
-    "simulator": "pipeline",
+    "gateway": "component",
+    "processor": "component",
+    "sink": "component",
+    "simulator": "component",
     "services": "services",
     "migrate": "migrate",
     "replay": "replay",
@@ -100,26 +100,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else is a defect of ours and keeps its traceback.
     """
     try:
-        code = cli.main(args=None if arguments is None else list(arguments), prog_name="guildstream", standalone_mode=False)
+        code = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="guildstream", standalone_mode=False
+        )
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
-    except ConfigError as error:
-        return _fail(error, EXIT_CONFIG)
-    except TransientError as error:
-        return _fail(error, EXIT_FAILURE)
     except GuildstreamError as error:
-        return _fail(error, EXIT_FAILURE)
+        click.echo(f"guildstream: {error}", err=True)
+        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILURE
     except BrokenPipeError:
         # `guildstream sql … | head`: the reader has seen enough.
         sys.stderr.close()
         return EXIT_OK
     return code if isinstance(code, int) else EXIT_OK
-
-
-def _fail(error: GuildstreamError, code: int) -> int:
-    click.echo(f"guildstream: {error}", err=True)
-    return code

@@ -1,0 +1,1 @@
+"""Files of events back into the stream: reading, packing, publishing, and waiting until all is loaded."""
