@@ -7,6 +7,7 @@ import contextlib
 import logging
 from dataclasses import dataclass
 
+import hiredis
 import redis.asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
@@ -43,8 +44,8 @@ class CommitRequest:
     operations: list[bytes | str | int]
 
     def command(self) -> list[bytes | str | int]:
-        """The arguments of EVALSHA."""
-        return [COMMIT.sha, len(self.keys), *self.keys, self.owner, self.epoch, self.follows, *self.operations]
+        """The whole EVALSHA, to be packed in C: a commit may carry tens of thousands of arguments."""
+        return ["EVALSHA", COMMIT.sha, len(self.keys), *self.keys, self.owner, self.epoch, self.follows, *self.operations]
 
 
 class Committer:
@@ -100,13 +101,22 @@ class Committer:
                 await asyncio.sleep(backoff.next_seconds())
 
     async def _execute(self, requests: list[CommitRequest]) -> list[object]:
-        pipe = self._client.pipeline(transaction=False)
-        for request in requests:
-            pipe.execute_command("EVALSHA", *request.command())
-        replies = await pipe.execute(raise_on_error=False)
+        """Send all of them in one write and read the replies; errors of single commits are replies."""
+        packed = [hiredis.pack_command(tuple(request.command())) for request in requests]
+        pool = self._client.connection_pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command(packed, check_health=False)
+            replies = [await _read_reply(connection) for _ in requests]
+        except BaseException:
+            # Replies may still be on their way: nobody may read them as another command's.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
         if any(isinstance(reply, NoScriptError) for reply in replies):
             await self._client.script_load(COMMIT.source)
-        return list(replies)
+        return replies
 
     def _settle(
         self, batch: list[tuple[CommitRequest, asyncio.Future[None]]], replies: list[object]
@@ -147,6 +157,13 @@ class Committer:
                 for (request, future), number, lease in zip(batch, found[::2], found[1::2], strict=True)
                 if not _was_applied(request, future, number, lease)
             ]
+
+
+async def _read_reply(connection: redis.asyncio.Connection) -> object:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
 
 
 def _was_applied(
