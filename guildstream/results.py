@@ -18,11 +18,12 @@ __all__ = ["RESULTS_VERSION", "Results", "decode_results", "encode_results"]
 
 RESULTS_VERSION = 1
 
-#: ``[bucket_ms, local_day, guild_id, channel_id, user_id, bot, measures]``; ``measures`` in the order
-#: of ``guildstream.measures.MEASURES``. Window start, or the UTC hour for voice.
+#: ``[bucket_ms, local_day, guild_id, channel_id, user_id, bot, measures]``; ``measures`` is a list in the
+#: order of ``guildstream.measures.MEASURES``. Window start, or the UTC hour for voice.
 ActivityRow = list[Any]
 #: ``[segment_id, visit_id, guild_id, channel_id, user_id, started_ms, ended_ms | None,
-#: counted_until_ms, end_reason | None, voice measures]``. An upsert by ``segment_id``: the last wins.
+#: counted_until_ms, end_reason | None, measures]``; ``measures`` is a list in the order of
+#: ``guildstream.measures.VOICE_MEASURES``. An upsert by ``segment_id``: the last wins.
 SessionRow = list[Any]
 #: ``[award_id, awarded_ms, last_awarded_ms, local_day, guild_id, channel_id, user_id, reason, count,
 #: base, multiplier_thousandths, xp, settings_version, event_id | None]``.
