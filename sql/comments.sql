@@ -71,7 +71,7 @@ BEGIN
             ('first_active_at', 'First activity; null: none yet.'),
             ('last_active_at', 'Last activity; null: none yet.'),
             ('owner_id', 'The guild''s owner.'),
-            ('afk_channel_id', 'The guild''s AFK channel.'),
+            ('afk_channel_id', 'The guild''s AFK channel; 0: it has none, null: not known.'),
             ('member_count', 'Members, as Discord last said.'),
             ('removed_at', 'When the bot was removed from the guild; null: it is there.'),
             ('updated_at', 'Event time of the newest event that this row is from.'),
