@@ -124,8 +124,9 @@ def _start(data_dir: Path, tied: bool, durable: bool, deadline_seconds: float) -
     found = find_programs()
     place = make_place(data_dir)
     make_passwords(place)
-    programs = reachable_programs(found, place.user, place.programs)
     passwords = read_passwords(place)
+    in_use = any(server.is_alive() for server in _servers(place).values())
+    programs = reachable_programs(found, place.user, place.programs, in_use=in_use)
     redis = RedisServer(place, password=passwords.redis, programs=programs, durable=durable)
     postgres = PostgresServer(place, passwords=passwords, programs=programs, durable=durable)
     tie = tie_to_this_process(data_dir, services_dir(data_dir), place.logs / "guardian.log") if tied else Tie.none()
@@ -183,6 +184,8 @@ def _urls(servers: Mapping[str, Server], ports: Mapping[str, int]) -> ServiceUrl
 
 def _make_own_dirs(data_dir: Path) -> None:
     """Make what doesn't exist; the servers' account passes through, so root's are open to passing, no more."""
+    if not str(data_dir.absolute()).isprintable():
+        raise ConfigError(f"the data directory {str(data_dir)!r} has a line break or the like in its path")
     mode = 0o711 if os.geteuid() == 0 else 0o700
     for directory in (data_dir, services_dir(data_dir)):
         if not directory.exists():

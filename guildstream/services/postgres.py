@@ -50,6 +50,10 @@ min_wal_size = 80MB
 checkpoint_timeout = 15min
 log_line_prefix = '%m [%p] '
 log_checkpoints = off
+lc_messages = 'C'
+lc_monetary = 'C'
+lc_numeric = 'C'
+lc_time = 'C'
 timezone = 'UTC'
 log_timezone = 'UTC'
 fsync = {durable}
@@ -172,7 +176,7 @@ class PostgresServer(Server):
         memory_mib = memory_bytes() // _MIB
         return _CONFIGURATION.format(
             host=LOOPBACK,
-            hba_file=str(hba).replace("'", "''"),
+            hba_file=str(hba).replace("\\", "\\\\").replace("'", "''"),
             shared_buffers_mib=max(32, min(256, memory_mib // 8)),
             cache_mib=max(64, memory_mib // 2),
             dynamic_shared_memory=_dynamic_shared_memory(self.place.user),

@@ -9,7 +9,7 @@ from typing import Final
 __all__ = ["LOOPBACK", "free_port", "port_is_free", "postgres_answers", "redis_answers"]
 
 LOOPBACK: Final = "127.0.0.1"
-_TIMEOUT_SECONDS: Final = 5.0
+_TIMEOUT_SECONDS: Final = 3.0
 #: Protocol 3.0, and the byte that begins a request for authentication.
 _PROTOCOL: Final = 196_608
 _AUTHENTICATION: Final = b"R"

@@ -58,17 +58,23 @@ def find_programs() -> Programs:
     return found
 
 
-def reachable_programs(found: Programs, user: ServerUser, place: Path) -> Programs:
+def reachable_programs(found: Programs, user: ServerUser, place: Path, *, in_use: bool = False) -> Programs:
     """The same programs where ``user`` can run them: as installed, or linked or copied below ``place``.
 
-    Idempotent; programs of other versions below ``place`` are removed.
+    Idempotent. The caller holds the data directory's lock.
+
+    Args:
+        found: the installed programs.
+        user: whom the servers run as.
+        place: a directory of ours that this user can enter.
+        in_use: a server runs; copies of other versions stay, since it may be one of them.
     """
     if _open_to(found.postgres_bin, user) and _open_to(found.redis_bin, user):
         return found
     copy = place / _version()
     if not copy.exists():
-        shutil.rmtree(place, ignore_errors=True)
         partial = place / "new"
+        shutil.rmtree(partial if in_use else place, ignore_errors=True)
         for part in _PARTS:
             _place_tree(_site(found, part), partial / part)
         for directory in (place, *(path for path in place.rglob("*") if path.is_dir())):
