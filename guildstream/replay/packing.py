@@ -174,17 +174,17 @@ class LinePacker:
                 self._advance(flow, ts)
 
     def end_file(self) -> None:
-        """End the file: its sessions' watermarks stand at their latest time.
+        """End a file that another one follows: its sessions' watermarks stand at their latest time.
 
         The session that is the file itself has ended for good. One that the lines name may go on in
         the next file, so it gets its final heartbeat from ``finish``.
         """
-        for flow in self._flows.values():
-            if flow.high_ms > min(flow.partitions.values(), default=flow.high_ms):
-                self._beat(flow)
         ended = None if self._file_session is None else self._flows.pop(self._file_session, None)
         if ended is not None:
             self._beat(ended, final=True)
+        for flow in self._flows.values():
+            if flow.high_ms > min(flow.partitions.values(), default=flow.high_ms):
+                self._beat(flow)
 
     def finish(self) -> None:
         """End all sessions: a final heartbeat at its latest time to every partition that each wrote."""

@@ -94,7 +94,9 @@ class Publication:
             ConfigError: Redis refuses for good.
             DamagedFile: a compressed file is damaged; what came before the damage is published.
         """
-        for source in sources:
+        for position, source in enumerate(sources):
+            if position:
+                self._packer.end_file()
             if not self._publish_source(source):
                 self._backlog.add(self._writer.settle())
                 return False
@@ -118,7 +120,6 @@ class Publication:
                 self._send()
             if self._held_back():
                 return False
-        self._packer.end_file()
         return True
 
     def _send(self) -> None:
