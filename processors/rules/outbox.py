@@ -55,7 +55,7 @@ class Outbox:
             sessions=list(self.sessions.values()),
             awards=self.awards,
             commands=[[*use, uses] for use, uses in self.commands.items()],
-            boards=self.boards,
+            boards={board: scores for board, scores in self.boards.items() if scores},
             notices=self.notices,
         )
         self.sessions, self.awards, self.commands, self.boards, self.notices = {}, [], {}, {}, []

@@ -70,7 +70,9 @@ class MemberRecord(Struct, array_like=True, gc=False):
         awarded_ms: time of the last message award, 0 before the first.
         voice_rest_ms: active milliseconds not yet a full minute; 60,000 when a minute is complete at
             the very instant where the member's voice stands.
-        weeks: XP by ISO week, ``year * 100 + week``, of the latest weeks.
+        week: the latest ISO week with an award, ``year * 100 + week``, and its XP.
+        month: the latest month, ``year * 100 + month``, and its XP.
+        weeks: XP of weeks before, as long as their boards live.
         months: the same by month.
         roles: as last seen, None if never.
     """
@@ -87,8 +89,12 @@ class MemberRecord(Struct, array_like=True, gc=False):
     awarded_ms: int = 0
     voice_rest_ms: int = 0
     bot: bool = False
-    weeks: dict[int, int] = msgspec.field(default_factory=dict)
-    months: dict[int, int] = msgspec.field(default_factory=dict)
+    week: int = 0
+    week_xp: int = 0
+    month: int = 0
+    month_xp: int = 0
+    weeks: dict[int, int] | None = None
+    months: dict[int, int] | None = None
     roles: tuple[int, ...] | None = None
 
 
@@ -141,7 +147,7 @@ class Segment(Struct, array_like=True, gc=False):
             ended_ms,
             self.settled_ms,
             reason,
-            *self.measures,
+            self.measures.copy(),
         ]
 
 

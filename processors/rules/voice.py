@@ -167,7 +167,7 @@ class Voice:
             if segment.award is not None and (segment.award.day != day or segment.award.last_ms < hour_ms):
                 self.end_slice(segment)
             if active or member.voice_rest_ms == MINUTE_MS:
-                self._minutes(segment, member, row, day, start_ms, end_ms - start_ms if active else 1)
+                self._minutes(segment, member, row, day, start_ms, active_ms=end_ms - start_ms if active else 1)
                 if not active:
                     member.voice_rest_ms = 0
             start_ms = end_ms
@@ -175,14 +175,14 @@ class Voice:
         self._save(segment)
 
     def _minutes(
-        self, segment: Segment, member: MemberRecord, row: list[int], day: int, start_ms: int, active_ms: int
+        self, segment: Segment, member: MemberRecord, row: list[int], day: int, start_ms: int, *, active_ms: int
     ) -> None:
         """Award the minutes that are complete before the end of a stretch; one complete at the end waits."""
         rest_ms = member.voice_rest_ms + active_ms
         count = (rest_ms - 1) // MINUTE_MS
         if count > 0:
             first_ms = start_ms + MINUTE_MS - member.voice_rest_ms
-            self._award(segment, member, row, day, first_ms, count)
+            self._award(segment, member, row, day, first_ms, count=count)
         member.voice_rest_ms = rest_ms - count * MINUTE_MS
 
     def complete_minute(self, segment: Segment) -> None:
@@ -197,11 +197,11 @@ class Voice:
         award = segment.award
         if award is not None and (award.day != day or award.last_ms < at_ms - at_ms % HOUR_MS):
             self.end_slice(segment)
-        self._award(segment, member, row, day, at_ms, 1)
+        self._award(segment, member, row, day, at_ms, count=1)
         self._save(segment)
 
     def _award(
-        self, segment: Segment, member: MemberRecord, row: list[int], day: int, first_ms: int, count: int
+        self, segment: Segment, member: MemberRecord, row: list[int], day: int, first_ms: int, *, count: int
     ) -> None:
         guild = self.guild
         base = guild.policy.per_minute
@@ -217,7 +217,7 @@ class Voice:
             award.last_ms = last_ms
             award.count += count
             award.xp += base * count
-        guild.award(segment.user_id, member, day, first_ms, base, count)
+        guild.award(segment.user_id, member, day, first_ms, base, count=count)
 
     def end_slice(self, segment: Segment) -> None:
         """Write the ledger row of the running slice's awards, if there are any."""

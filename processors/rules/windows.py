@@ -7,7 +7,6 @@ over panes is the sum over events whatever the schedule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -17,11 +16,9 @@ from guildstream.measures import MEASURES
 from processors.rules.local_time import HOUR_MS
 from processors.rules.records import check_version
 
-__all__ = ["BOT_COLUMN", "Window", "decode_window", "encode_window", "window_key"]
+__all__ = ["Window", "decode_window", "encode_window", "hour_window", "window_key"]
 
-#: Where a row says that its member is a bot, after the measures.
-BOT_COLUMN: Final = len(MEASURES)
-_EMPTY: Final = [0] * (BOT_COLUMN + 1)
+_EMPTY: Final = [0] * len(MEASURES)
 _VERSION: Final = 1
 
 
@@ -38,12 +35,13 @@ class Window:
         end_ms: the first instant after it.
         day: the guild's local day of all of it.
         voice: the rows are those of voice, by the UTC hour.
-        rows: ``(channel_id, user_id)`` to the measures and the bot flag.
+        rows: ``(channel_id, user_id)`` to the measures.
+        bots: who of them is a bot.
         changed: since it was last stored.
         stored: keyed state holds it.
     """
 
-    __slots__ = ("changed", "day", "end_ms", "guild_id", "rows", "start_ms", "stored", "voice")
+    __slots__ = ("bots", "changed", "day", "end_ms", "guild_id", "rows", "start_ms", "stored", "voice")
 
     def __init__(self, guild_id: int, start_ms: int, end_ms: int, day: int, *, voice: bool) -> None:
         self.guild_id = guild_id
@@ -52,6 +50,7 @@ class Window:
         self.day = day
         self.voice = voice
         self.rows: dict[tuple[int, int], list[int]] = {}
+        self.bots: set[int] = set()
         self.changed = True
         self.stored = False
 
@@ -64,15 +63,16 @@ class Window:
         """A row of zeros for ``(channel_id, user_id)``."""
         row = self.rows[place] = _EMPTY.copy()
         if bot:
-            row[BOT_COLUMN] = 1
+            self.bots.add(place[1])
         return row
 
-    def emit(self) -> Iterable[list[object]]:
+    def emit(self) -> list[list[object]]:
         """Its rows in the form of ``guildstream.results``, which owns them from here on."""
-        start_ms, day, guild_id = self.start_ms, self.day, self.guild_id
-        for (channel_id, user_id), row in self.rows.items():
-            bot = row.pop() != 0
-            yield [start_ms, day, guild_id, channel_id, user_id, bot, row]
+        start_ms, day, guild_id, bots = self.start_ms, self.day, self.guild_id, self.bots
+        return [
+            [start_ms, day, guild_id, channel_id, user_id, user_id in bots, row]
+            for (channel_id, user_id), row in self.rows.items()
+        ]
 
 
 def encode_window(window: Window) -> bytes:
@@ -85,10 +85,10 @@ def encode_window(window: Window) -> bytes:
                 sparse += (index, value)
         rows.append(sparse)
     interval = (window.start_ms, window.end_ms, window.day, window.voice)
-    return msgspec.msgpack.encode((_VERSION, window.guild_id, *interval, rows))
+    return msgspec.msgpack.encode((_VERSION, window.guild_id, *interval, list(window.bots), rows))
 
 
-_decoder = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, bool, list[list[int]]])
+_decoder = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, bool, set[int], list[list[int]]])
 
 
 def decode_window(value: bytes) -> Window:
@@ -98,11 +98,12 @@ def decode_window(value: bytes) -> Window:
         ConfigError: another release wrote it.
     """
     try:
-        version, guild_id, start_ms, end_ms, day, voice, rows = _decoder.decode(value)
+        version, guild_id, start_ms, end_ms, day, voice, bots, rows = _decoder.decode(value)
     except msgspec.MsgspecError as error:
         raise ConfigError(f"a window can't be read, was it written by another release? {error}") from error
     check_version("window", version)
     window = Window(guild_id, start_ms, end_ms, day, voice=voice)
+    window.bots = bots
     for sparse in rows:
         row = window.new_row((sparse[0], sparse[1]), bot=False)
         for index in range(2, len(sparse), 2):
