@@ -7,13 +7,14 @@ from contextlib import contextmanager
 
 import psycopg
 import redis
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
 from guildstream.errors import DatabaseUnavailable, RedisUnavailable
 
 __all__ = ["connect_postgres", "database_errors", "redis_errors"]
 
 #: Refusals that pass by themselves, beside lost connections.
-_BUSY = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
+_BUSY = (OutOfMemoryError, ReadOnlyError)
 
 
 def connect_postgres(dsn: str, *, name: str) -> psycopg.Connection:
