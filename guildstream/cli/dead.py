@@ -61,13 +61,19 @@ def list_command(
 
 def _letters(client: redis.Redis, keys: Keys, partition: int, *, full: bool) -> Iterator[list[Any]]:
     begin = "-"
-    while entries := client.xrange(keys.partition(partition).dead, min=begin, count=_PAGE):
+    while entries := _page(client, keys.partition(partition).dead, begin):
         for entry_id, fields in entries:
             payload = fields.get(b"e", b"")
             shown = payload if full else payload[:_SHOWN_BYTES]
             words = [fields.get(name, b"").decode(errors="replace") for name in (b"reason", b"detail", b"origin")]
             yield [entry_id.decode(), partition, *words, shown.decode(errors="backslashreplace")]
         begin = f"({entries[-1][0].decode()}"
+
+
+def _page(client: redis.Redis, stream: str, begin: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    reply: Any = client.xrange(stream, min=begin, count=_PAGE)
+    page: list[tuple[bytes, dict[bytes, bytes]]] = reply
+    return page
 
 
 def _short(payload: str) -> str:

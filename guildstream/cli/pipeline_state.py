@@ -102,7 +102,8 @@ def existing_deployment(client: redis.Redis, keys: Keys) -> Deployment | None:
 
 def read_partitions(client: redis.Redis, keys: Keys, partitions: int) -> list[PartitionState]:
     """The state of each partition as Redis knows it; two round trips, plus one where lag is counted."""
-    pipe = client.pipeline(transaction=False)
+    # Loosely typed: the annotations of execute_command are incomplete in redis-py.
+    pipe: Any = client.pipeline(transaction=False)
     for number in range(partitions):
         names = keys.partition(number)
         pipe.execute_command("XINFO", "STREAM", names.events)

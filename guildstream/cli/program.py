@@ -23,21 +23,22 @@ EXIT_CONFIG: Final = 2
 EXIT_BAD_INPUT: Final = 3
 EXIT_INTERRUPTED: Final = 130
 
-#: Command → the module that defines it. A component's process imports its own and nothing else.
+#: Command → the module that defines it, and what the list of commands says of it. A component's process
+#: imports its own module and nothing else, and the list needs no module at all.
 _COMMANDS: Final = {
-    "demo": "demo",
-    "up": "pipeline",
-    "gateway": "component",
-    "processor": "component",
-    "sink": "component",
-    "simulator": "component",
-    "services": "services",
-    "migrate": "migrate",
-    "replay": "replay",
-    "dead": "dead",
-    "sql": "sql",
-    "status": "status",
-    "leaderboard": "leaderboard",
+    "demo": ("demo", "Run the whole pipeline against a simulated Discord and watch it."),
+    "up": ("pipeline", "Run the whole pipeline on this machine."),
+    "gateway": ("component", "Run the gateway: Discord to Redis."),
+    "processor": ("component", "Run a processor: a Faust worker from Redis to Redis."),
+    "sink": ("component", "Run the sink: Redis to PostgreSQL."),
+    "simulator": ("component", "Run the simulated Discord that the demo talks to."),
+    "services": ("services", "Start, stop and find the embedded Redis and PostgreSQL."),
+    "migrate": ("migrate", "Change the schema of the database, or say what would change."),
+    "replay": ("replay", "Publish events from files and, with --drain, see them into PostgreSQL."),
+    "dead": ("dead", "Look at events that could not be processed."),
+    "sql": ("sql", "Run one read-only query."),
+    "status": ("status", "Show where the pipeline stands."),
+    "leaderboard": ("leaderboard", "Show who leads in a guild."),
 }
 
 
@@ -52,9 +53,9 @@ class _Program(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name."""
         del ctx
-        module = _COMMANDS.get(cmd_name)
-        if module is None:
+        if cmd_name not in _COMMANDS:
             return None
+        module, _ = _COMMANDS[cmd_name]
         try:
             loaded = import_module(f"guildstream.cli.{module}")
         except ModuleNotFoundError as error:
@@ -65,6 +66,12 @@ class _Program(click.Group):
             ) from error
         command: click.Command = getattr(loaded, cmd_name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without loading them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, purpose) for name, (_, purpose) in _COMMANDS.items()])
 
 
 @click.command(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import LiteralString, cast
+from typing import Any, LiteralString
 
 import click
 
@@ -29,7 +29,7 @@ def sql(invocation: Invocation, query: str, as_json: bool, as_comma_separated: b
         raise click.UsageError("--json and --csv exclude each other")
     with invocation.running_servers(redis=False) as settings, reading(database_dsn(settings)) as connection:
         # Prepared, so that it is one statement: a second one could leave the read-only transaction.
-        cursor = connection.execute(cast("LiteralString", query), prepare=True)
+        cursor = connection.execute(_trusted(query), prepare=True)
         columns = [column.name for column in cursor.description or ()]
         rows = cursor.fetchall() if columns else []
     if as_json:
@@ -40,3 +40,9 @@ def sql(invocation: Invocation, query: str, as_json: bool, as_comma_separated: b
         click.echo(as_table(columns, rows))
         click.echo(f"({len(rows)} row{'' if len(rows) == 1 else 's'})")
     return 0
+
+
+def _trusted(query: Any) -> LiteralString:
+    """The operator's own query: psycopg's types want to know that no program put it together."""
+    text: LiteralString = query
+    return text

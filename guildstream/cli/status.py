@@ -96,7 +96,7 @@ def _text(deployment: Deployment | None, states: list[PartitionState]) -> str:
     lines = [
         f"deployment {deployment.id}, {deployment.partitions} partitions, {len(busy)} of them used",
         f"events: {outcomes or 'none'}",
-        f"lag: {totals['lag_entries']:,} entries; waiting for the sink: {totals['results_waiting']:,} results; "
+        f"lag: {totals['lag_entries']:,} entries; results waiting for the sink: {totals['results_waiting']:,}",
         f"dead letters: {totals['dead']:,}",
     ]
     if busy:
