@@ -253,6 +253,9 @@ class Voice:
             to_ms: where it ends.
             extra: bits to count it under; None to count it as clipped only.
         """
+        start_ms = segment.settled_ms
+        if to_ms <= start_ms:
+            return
         self.complete_minute(segment)
         self.end_slice(segment)
         if extra is not None:
@@ -260,9 +263,6 @@ class Voice:
             self.end_slice(segment)
             return
         guild, place = self.guild, (segment.channel_id, segment.user_id)
-        start_ms = segment.settled_ms
-        if to_ms <= start_ms:
-            return
         segment.measures[_CLIPPED - _FIRST] += to_ms - start_ms
         while start_ms < to_ms:
             hour_ms = start_ms - start_ms % HOUR_MS

@@ -82,7 +82,7 @@ def voice_snapshot(voice: Voice, event: VoiceSnapshot, _owned: bool) -> None:
         if now_in == segment.channel_id and guild.policy.outage != "drop":
             continue
         moved = now_in is not None and now_in != segment.channel_id
-        voice.close(segment, stand_ms, "move" if moved else "timeout")
+        voice.close(segment, stand_ms, "move" if moved else "timeout", moves_on=moved and at_ms == stand_ms)
         if moved:
             visits[user_id] = segment.visit_id
     pass_over(voice, stand_ms, at_ms)

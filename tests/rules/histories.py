@@ -1,0 +1,142 @@
+"""Hostile histories: duplicates, joins without leaves, same-millisecond switches, out-of-order times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from guildstream import events as ev
+
+#: A quarter of an hour before midnight UTC of a day on which St John's left daylight saving.
+START_MS = 1_762_040_700_000
+GUILDS = {11 << 22: "UTC", 12 << 22: "Asia/Kolkata", 13 << 22: "America/St_Johns"}
+USERS = (101, 102, 103, 104)
+CHANNELS = (201, 202, 203)
+#: Session to shard.
+SOURCES = {"a": 0, "b": None, "c": 1, "d": None}
+STEPS_MS = (0, 0, 0, 1, 137, 999, 20_000, 29_999, 30_000, 40_000, 59_999, 60_000, 60_001, 180_000, 1_700_000, 3_600_000)
+
+KINDS = (
+    *("message_create",) * 6,
+    *("voice_state",) * 8,
+    *("heartbeat",) * 4,
+    "voice_snapshot",
+    "member_leave",
+    "channel_delete",
+    "guild_unavailable",
+    "guild_update",
+    "reaction_add",
+    "message_update",
+    "message_delete",
+    "command",
+    "duplicate",
+)
+
+FLAGS = st.builds(
+    ev.VoiceFlags,
+    self_mute=st.booleans(),
+    self_deaf=st.sampled_from((False, False, True)),
+    mute=st.booleans(),
+    stream=st.booleans(),
+    video=st.booleans(),
+    suppress=st.booleans(),
+)
+STATES = st.dictionaries(st.sampled_from(USERS), st.tuples(st.sampled_from(CHANNELS), FLAGS), max_size=4)
+MOVE = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(KINDS),
+        "step": st.sampled_from(STEPS_MS),
+        "late": st.sampled_from((0, 0, 0, 0, 1, 45_000, 4_000_000)),
+        "source": st.sampled_from(("a", "a", "a", "a", "b", "c", "d")),
+        "guild": st.sampled_from(tuple(GUILDS)),
+        "user": st.sampled_from(USERS),
+        "channel": st.sampled_from((*CHANNELS, None)),
+        "flags": FLAGS,
+        "bot": st.sampled_from((False, False, False, True)),
+        "number": st.integers(0, 200),
+        "states": STATES,
+    }
+)
+
+
+def plain_moves(**changes: Any) -> Any:
+    """Moves with some of their choices narrowed."""
+    return MOVE.map(lambda move: {**move, **changes})
+
+
+def build(moves: list[dict[str, Any]]) -> list[ev.Event]:
+    """Events from moves; ends with a final heartbeat of every source."""
+    now, seqs, events = START_MS, dict.fromkeys((*SOURCES, "cli"), 0), []
+    for guild, zone in GUILDS.items():
+        seqs["cli"] += 1
+        common = {"v": 1, "ts": now, "session": "cli", "seq": seqs["cli"], "guild_id": guild}
+        events.append(ev.SettingsChange(**common, data={"timezone": zone}))
+    for move in moves:
+        now += move["step"]
+        if move["kind"] == "duplicate":
+            events.append(events[move["number"] % len(events)])
+        elif move["kind"] == "heartbeat":
+            events.append(ev.Heartbeat(v=1, ts=now, session=move["source"]))
+        else:
+            seqs[move["source"]] += 1
+            events.append(_event(move, now - move["late"], seqs[move["source"]]))
+    final = ev.HeartbeatData(final=True)
+    return events + [ev.Heartbeat(v=1, ts=now, session=session, data=final) for session in SOURCES]
+
+
+def _event(move: dict[str, Any], ts: int, seq: int) -> ev.Event:
+    kind, user = move["kind"], move["user"]
+    channel = move["channel"] if kind == "voice_state" else move["channel"] or CHANNELS[0]
+    common: dict[str, Any] = {
+        "v": 1,
+        "ts": ts,
+        "session": move["source"],
+        "seq": seq,
+        "part": move["number"] % 3,
+        "guild_id": move["guild"],
+        "channel_id": channel,
+        "user_id": user,
+        "shard": SOURCES[move["source"]],
+    }
+    match kind:
+        case "message_create":
+            data = ev.MessageData(
+                message_id=seq + move["number"] * 1000,
+                chars=move["number"] if move["number"] % 5 else None,
+                attachments=move["number"] % 3 or None,
+                reply_to=7 if move["number"] % 2 else None,
+                bot=move["bot"] and user == USERS[-1],
+            )
+            return ev.MessageCreate(**common, data=data)
+        case "voice_state":
+            flags = {name: getattr(move["flags"], name) for name in ev.VoiceFlags.__struct_fields__}
+            return ev.VoiceState(**common, data=ev.VoiceFlags(**{**flags, "bot": move["bot"] and user == USERS[-1]}))
+        case "voice_snapshot":
+            states = tuple(
+                ev.VoiceStateOf(
+                    user_id=who,
+                    channel_id=where,
+                    **{name: getattr(flags, name) for name in ev.VoiceFlags.__struct_fields__},
+                )
+                for who, (where, flags) in move["states"].items()
+            )
+            return ev.VoiceSnapshot(**{**common, "user_id": None}, data=ev.VoiceStates(states))
+        case "channel_delete":
+            return ev.ChannelDelete(**common, data=ev.ChannelData(channel_id=channel))
+        case "guild_update":
+            afk = channel if move["number"] % 4 else None
+            return ev.GuildUpdate(**common, data=ev.GuildData(afk_channel_id=afk))
+        case "reaction_add":
+            return ev.ReactionAdd(**common, data=ev.ReactionData(message_id=5, emoji="x"))
+        case "message_update":
+            return ev.MessageUpdate(**common, data=ev.MessageRef(5))
+        case "message_delete":
+            return ev.MessageDelete(**common, data=ev.MessageRef(5))
+        case "command":
+            kind = ("slash", "component")[move["number"] % 2]
+            return ev.Command(**common, data=ev.CommandData(interaction_id=seq, name="rank:1", kind=kind))
+        case "member_leave":
+            return ev.MemberLeave(**common)
+        case _:
+            return ev.GuildUnavailable(**{**common, "user_id": None})

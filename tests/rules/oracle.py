@@ -1,0 +1,333 @@
+"""The rules once more, as naive as can be: one loop, everybody in voice looked at every time.
+
+Shares nothing with the rules but the events. It keeps every stretch of everybody's presence in a
+list and does the sums at the end.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from hashlib import blake2b
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from guildstream.measures import MEASURES
+
+HOUR, MINUTE, WINDOW = 3_600_000, 60_000, 60_000
+
+
+@dataclass
+class Stay:
+    """One stretch in a channel, under constant conditions or blind."""
+
+    guild: int
+    user: int
+    channel: int
+    segment: int
+    start: int
+    end: int
+    held: frozenset[str]
+
+
+@dataclass
+class Person:
+    channel: int
+    segment: int
+    flags: dict[str, bool]
+
+
+@dataclass
+class Seg:
+    guild: int
+    user: int
+    channel: int
+    start: int
+    end: int | None = None
+    reason: str | None = None
+    ms: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+
+class Oracle:
+    def __init__(self, zones: dict[int, str]) -> None:
+        self.zones = {guild: ZoneInfo(zone) for guild, zone in zones.items()}
+        self.seen: dict[str, tuple[int, int]] = {}
+        self.last: dict[str, int] = defaultdict(int)
+        self.beat: dict[str, int] = defaultdict(int)
+        self.final: set[str] = set()
+        self.owner: dict[int, str] = {}
+        self.stand: dict[int, int] = defaultdict(int)
+        self.frozen: set[int] = set()
+        self.afk: dict[int, int | None] = defaultdict(lambda: None)
+        self.inside: dict[int, dict[int, Person]] = defaultdict(dict)
+        self.stays: list[Stay] = []
+        self.segments: list[Seg] = []
+        self.rows: dict[tuple[int, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self.awarded: dict[tuple[int, int], int] = {}
+        self.bots: set[tuple[int, int]] = set()
+        self.outcomes: list[str] = []
+
+    def feed(self, event: Any) -> None:
+        self.outcomes.append(self._feed(event))
+
+    def _feed(self, event: Any) -> str:
+        session, ts, guild = event.session, event.ts, event.guild_id
+        if event.type == "heartbeat":
+            if ts > self.last[session]:
+                self.final.discard(session)
+            self.last[session] = max(self.last[session], ts)
+            self.beat[session] = max(self.beat[session], ts)
+            if event.data.final:
+                self.final.add(session)
+            return "HEARTBEAT"
+        identity = (event.seq, event.part)
+        if identity <= self.seen.get(session, (-1, 0)):
+            return "DUPLICATE"
+        self.seen[session] = identity
+        self.last[session] = max(self.last[session], ts)
+        self.final.discard(session)
+        if event.type == "settings":
+            return "ACCEPTED"
+        if self.owner.get(guild) != session and not self._passes(guild, event):
+            if event.shard is not None or event.type in ("voice_state", "voice_snapshot"):
+                return "SUPERSEDED"
+            getattr(self, "on_" + event.type)(event, False)
+            return "ACCEPTED"
+        getattr(self, "on_" + event.type)(event, True)
+        return "ACCEPTED"
+
+    def _passes(self, guild: int, event: Any) -> bool:
+        owner = self.owner.get(guild)
+        if owner is None:
+            self.owner[guild] = event.session
+            self.stand[guild] = max(self.stand[guild], 0)
+            if event.type == "voice_snapshot":
+                self.frozen.add(guild)
+            return True
+        silent = owner not in self.final and event.ts - self.last[owner] >= 30_000
+        if not (event.type == "voice_snapshot" or owner in self.final or silent):
+            return False
+        self.count(guild, self.now(guild))
+        self.owner[guild] = event.session
+        if event.shard is not None or event.type == "voice_snapshot":
+            self.frozen.add(guild)
+        elif silent and guild not in self.frozen and self.inside[guild]:
+            self.count(guild, max(event.ts, self.now(guild)), "clipped_ms")
+        return True
+
+    def now(self, guild: int) -> int:
+        beat = 0 if guild in self.frozen else self.beat[self.owner.get(guild, "")]
+        return max(self.stand[guild], beat)
+
+    def advance(self, guild: int, ts: int) -> int:
+        self.count(guild, self.now(guild))
+        if guild not in self.frozen and ts > self.stand[guild]:
+            self.count(guild, ts)
+        return self.stand[guild]
+
+    def count(self, guild: int, to: int, blind: str = "") -> None:
+        """Everybody stays as they are up to ``to``."""
+        people, since = self.inside[guild], self.stand[guild]
+        for user, person in people.items() if to > since else ():
+            held = {blind} if blind else self.held(guild, user, person)
+            self.stays.append(
+                Stay(guild, user, person.channel, person.segment, since, to, frozenset(held))
+            )
+        self.stand[guild] = max(since, to)
+
+    def held(self, guild: int, user: int, person: Person) -> set[str]:
+        flags, held = person.flags, {"voice_ms"}
+        others = [
+            other
+            for other, its in self.inside[guild].items()
+            if other != user and its.channel == person.channel and not its.flags["bot"]
+        ]
+        if not others:
+            held.add("alone_ms")
+        if flags["self_mute"] or flags["mute"]:
+            held.add("muted_ms")
+        if flags["self_deaf"] or flags["deaf"]:
+            held.add("deafened_ms")
+        if flags["stream"]:
+            held.add("stream_ms")
+        if flags["video"]:
+            held.add("video_ms")
+        if person.channel == self.afk[guild]:
+            held.add("afk_ms")
+        elif flags["suppress"]:
+            held.add("audience_ms")
+        if not flags["bot"] and not held & {"alone_ms", "deafened_ms", "afk_ms"}:
+            held.add("voice_active_ms")
+        return held
+
+    def open(self, guild: int, user: int, channel: int, flags: dict[str, bool], *, joined: bool) -> None:
+        at = self.stand[guild]
+        self.segments.append(Seg(guild, user, channel, at))
+        self.inside[guild][user] = Person(channel, len(self.segments) - 1, flags)
+        if flags["bot"]:
+            self.bots.add((guild, user))
+        if joined:
+            self.rows[at - at % HOUR, self.day(guild, at), guild, channel, user]["voice_joins"] += 1
+
+    def close(self, guild: int, user: int, reason: str) -> None:
+        person = self.inside[guild].pop(user)
+        segment = self.segments[person.segment]
+        segment.end, segment.reason = self.stand[guild], reason
+
+    def flags(self, guild: int, user: int, state: Any) -> dict[str, bool]:
+        names = ("self_mute", "self_deaf", "mute", "deaf", "stream", "video", "suppress", "bot")
+        flags = {name: getattr(state, name) for name in names}
+        flags["bot"] = flags["bot"] or (guild, user) in self.bots
+        return flags
+
+    def on_voice_state(self, event: Any, owned: bool) -> None:
+        guild, user, channel = event.guild_id, event.user_id, event.channel_id
+        if guild in self.frozen:
+            return
+        self.advance(guild, event.ts)
+        person = self.inside[guild].get(user)
+        flags = self.flags(guild, user, event.data)
+        if channel is None:
+            if person:
+                self.close(guild, user, "leave")
+        elif person is None:
+            self.open(guild, user, channel, flags, joined=True)
+        elif person.channel == channel:
+            person.flags = {**flags, "bot": person.flags["bot"]}
+        else:
+            self.close(guild, user, "move")
+            self.open(guild, user, channel, flags, joined=False)
+
+    def on_voice_snapshot(self, event: Any, owned: bool) -> None:
+        guild = event.guild_id
+        states = {state.user_id: state for state in event.data.states}
+        self.count(guild, self.now(guild))
+        moved = set()
+        for user, person in list(self.inside[guild].items()):
+            if user not in states:
+                self.close(guild, user, "timeout")
+            elif states[user].channel_id != person.channel:
+                self.close(guild, user, "move")
+                moved.add(user)
+        self.frozen.discard(guild)
+        self.count(guild, max(event.ts, self.now(guild)), "clipped_ms")
+        for user, state in states.items():
+            flags = self.flags(guild, user, state)
+            if user in self.inside[guild]:
+                its = self.inside[guild][user]
+                its.flags = {**flags, "bot": its.flags["bot"]}
+            else:
+                self.open(guild, user, state.channel_id, flags, joined=user not in moved)
+
+    def on_member_leave(self, event: Any, owned: bool) -> None:
+        if owned and event.user_id in self.inside[event.guild_id]:
+            self.advance(event.guild_id, event.ts)
+            self.close(event.guild_id, event.user_id, "member_leave")
+
+    def on_channel_delete(self, event: Any, owned: bool) -> None:
+        guild = event.guild_id
+        if owned and self.inside[guild]:
+            self.advance(guild, event.ts)
+            for user, person in list(self.inside[guild].items()):
+                if person.channel == event.data.channel_id:
+                    self.close(guild, user, "channel_delete")
+
+    def on_guild_unavailable(self, event: Any, owned: bool) -> None:
+        if owned:
+            self.advance(event.guild_id, event.ts)
+            self.frozen.add(event.guild_id)
+
+    def on_guild_update(self, event: Any, owned: bool) -> None:
+        afk = event.data.afk_channel_id
+        if owned and self.afk[event.guild_id] != afk:
+            if self.inside[event.guild_id]:
+                self.advance(event.guild_id, event.ts)
+            self.afk[event.guild_id] = afk
+
+    def on_reaction_add(self, event: Any, owned: bool) -> None:
+        pass
+
+    def on_message_update(self, event: Any, owned: bool) -> None:
+        self._row(event, event.user_id)["edits"] += 1
+
+    def on_message_delete(self, event: Any, owned: bool) -> None:
+        self._row(event, 0)["deletes"] += 1
+
+    def on_command(self, event: Any, owned: bool) -> None:
+        self._row(event, event.user_id)["commands"] += event.data.kind in ("slash", "user", "message")
+
+    def on_message_create(self, event: Any, owned: bool) -> None:
+        data, row, who = event.data, self._row(event, event.user_id), (event.guild_id, event.user_id)
+        row["messages"] += 1
+        if data.chars is not None:
+            row["sized"] += 1
+            row["chars"] += data.chars
+        row["attachments"] += data.attachments or 0
+        row["replies"] += data.reply_to is not None
+        if data.bot:
+            self.bots.add(who)
+        if who in self.bots:
+            return
+        if who not in self.awarded or event.ts - self.awarded[who] >= 60_000:
+            digest = blake2b(data.message_id.to_bytes(8, "big"), digest_size=8).digest()
+            row["xp"] += 15 + int.from_bytes(digest, "big") % 11
+            self.awarded[who] = event.ts
+
+    def _row(self, event: Any, user: int) -> dict[str, int]:
+        bucket = event.ts - event.ts % WINDOW
+        return self.rows[bucket, self.day(event.guild_id, event.ts), event.guild_id, event.channel_id, user]
+
+    def day(self, guild: int, ts: int) -> int:
+        return (self.local(guild, ts) - date(1970, 1, 1)).days
+
+    def local(self, guild: int, ts: int) -> date:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ts)).astimezone(self.zones[guild]).date()
+
+    def finish(self) -> None:
+        """Everything counted to where each guild's voice stands, then added up."""
+        for guild in list(self.inside):
+            self.count(guild, self.now(guild))
+        active: dict[tuple[int, int], int] = defaultdict(int)
+        for stay in self.stays:
+            for a, b in self._pieces(stay):
+                row = self.rows[a - a % HOUR, self.day(stay.guild, a), stay.guild, stay.channel, stay.user]
+                for name in stay.held:
+                    row[name] += b - a
+            for name in stay.held:
+                self.segments[stay.segment].ms[name] += stay.end - stay.start
+            if "voice_active_ms" in stay.held:
+                who = (stay.guild, stay.user)
+                before = active[who]
+                active[who] += stay.end - stay.start
+                for full in range(before // MINUTE + 1, active[who] // MINUTE + 1):
+                    self._minute(stay, stay.start + full * MINUTE - before)
+
+    def _minute(self, stay: Stay, at: int) -> None:
+        """A minute complete at an instant belongs to what begins there."""
+        segment, channel = stay.segment, stay.channel
+        while self.segments[segment].end == at and self.segments[segment].reason == "move":
+            following = [
+                number
+                for number, its in enumerate(self.segments)
+                if number > segment and (its.guild, its.user) == (stay.guild, stay.user)
+            ]
+            if not following or self.segments[following[0]].start != at:
+                break
+            segment = following[0]
+            channel = self.segments[segment].channel
+        self.rows[at - at % HOUR, self.day(stay.guild, at), stay.guild, channel, stay.user]["xp"] += 5
+
+    def _pieces(self, stay: Stay) -> list[tuple[int, int]]:
+        """A stay cut at quarters of an hour: finer than hours and local midnights, with the same sums."""
+        step, a, pieces = 15 * MINUTE, stay.start, []
+        while a < stay.end:
+            b = min(stay.end, a - a % step + step)
+            pieces.append((a, b))
+            a = b
+        return pieces
+
+    def table(self) -> dict[tuple[int, ...], list[int]]:
+        rows = {key: [row.get(name, 0) for name in MEASURES] for key, row in self.rows.items()}
+        return {key: row for key, row in rows.items() if any(row)}
+

@@ -1,0 +1,71 @@
+"""Rules against the naive oracle, on histories with hostile timing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from guildstream.events import Event
+from guildstream.measures import VOICE_MEASURES, M
+
+from .histories import GUILDS, MOVE, build
+from .oracle import Oracle
+from .twin import Shell
+
+#: How many histories each property sees; a nightly run may raise it.
+HISTORIES = 150
+
+
+def run(events: Sequence[Event]) -> Shell:
+    shell = Shell()
+    shell.chunk(events)
+    shell.commit(early=True)
+    return shell
+
+
+def mee6(xp: int) -> int:
+    level = 0
+    while xp >= (step := 5 * level * level + 50 * level + 100):
+        xp -= step
+        level += 1
+    return level
+
+
+def agree(events: Sequence[Event]) -> None:
+    shell, oracle = run(events), Oracle(GUILDS)
+    for event in events:
+        oracle.feed(event)
+    oracle.finish()
+    assert [outcome.name for outcome in shell.outcomes] == oracle.outcomes
+    table = oracle.table()
+    assert {key: row for key, row in shell.sums.activity.items() if any(row)} == table
+    expected: list[Any] = sorted(
+        (its.guild, its.channel, its.user, its.start, its.end, its.reason or "", *(its.ms[name] for name in VOICE_MEASURES))
+        for its in oracle.segments
+    )
+    rows = shell.sums.sessions.values()
+    assert sorted((r[2], r[3], r[4], r[5], r[6], r[8] or "", *r[9]) for r in rows) == expected
+    totals: dict[tuple[int, int], list[int]] = {}
+    for (_, _, guild, _, user), row in table.items():
+        sums = totals.setdefault((guild, user), [0, 0, 0])
+        for index, measure in enumerate((M.XP, M.MESSAGES, M.VOICE_MS)):
+            sums[index] += row[measure]
+    for who, (_, _, _, xp, level, messages, voice_ms, *_rest) in shell.sums.totals.items():
+        assert [xp, messages, voice_ms] == totals.get(who, [0, 0, 0])
+        assert level == mee6(xp)
+
+
+@settings(max_examples=HISTORIES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(MOVE, max_size=60))
+def test_rules_agree_with_the_oracle(moves: list[dict[str, Any]]) -> None:
+    agree(build(moves))
+
+
+@settings(max_examples=HISTORIES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(MOVE, max_size=80))
+def test_rules_agree_on_one_busy_guild_of_one_source(moves: list[dict[str, Any]]) -> None:
+    guild = next(iter(GUILDS))
+    agree(build([{**move, "guild": guild, "source": "a", "late": move["late"] % 2} for move in moves]))
