@@ -17,7 +17,6 @@ from gateway.resumption import check_hikari
 from gateway.shard_book import ShardBook
 from guildstream.connections import connect_redis_async
 from guildstream.deployment import ensure_deployment_async
-from guildstream.discord.source import HEARTBEAT_SECONDS
 from guildstream.errors import ConfigError
 from guildstream.http import HealthServer
 from guildstream.keys import Keys
@@ -155,14 +154,12 @@ class _Gateway:
         await bot.join()
 
     async def _keep(self) -> None:
-        """Heartbeats, positions and leases, twice a second."""
-        next_heartbeat = 0.0
-        loop = asyncio.get_running_loop()
+        """Heartbeats where they are due, positions, leases, metrics."""
         renewing = asyncio.create_task(self._renew_leases(), name="gateway leases")
         try:
             while True:
-                if loop.time() >= next_heartbeat and not self._outbox.congested:
-                    next_heartbeat = loop.time() + HEARTBEAT_SECONDS
+                # While the gate is shut, dispatches wait unread: nothing may say that all was published.
+                if not self._outbox.congested:
                     for source in self._book.sources.values():
                         source.heartbeat()
                 self._book.store_positions()

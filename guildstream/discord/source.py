@@ -90,6 +90,7 @@ class Source:
         self._partitions = partitions
         self._clock = clock
         self._key = b""
+        self._next_beat = 0.0
 
     def resume(self, session: str, seq: int, last_ms: int | None) -> None:
         """Go on with a session that an earlier process, or an earlier connection, began."""
@@ -124,9 +125,11 @@ class Source:
         self.last_ms = now_ms
 
     def heartbeat(self) -> None:
-        """Tell every partition how far this source has published, if it is connected."""
-        if not self.connected or self.session is None:
+        """Tell every partition how far this source has published, if it is connected and that is due."""
+        now = self._clock.monotonic()
+        if not self.connected or self.session is None or now < self._next_beat:
             return
+        self._next_beat = now + HEARTBEAT_SECONDS
         now_ms = self._clock.now_ms()
         payload = orjson.dumps(heartbeat(self.session, self._shard, now_ms))
         for partition in range(self._partitions):
@@ -170,6 +173,7 @@ class Source:
 
     def _connected(self, how: str) -> None:
         self.connected = True
+        self._next_beat = 0.0
         metrics.SHARD_CONNECTED.labels(shard=self._shard).set(1)
         metrics.SHARD_CONNECTS.labels(shard=self._shard, how=how).inc()
 

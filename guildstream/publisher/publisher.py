@@ -183,11 +183,11 @@ class Publisher:
 
     def _beat(self) -> None:
         """Called from the outbox's thread about twice a second."""
-        if SYSTEM_CLOCK.monotonic() < self._next_beat:
-            return
-        self._next_beat = SYSTEM_CLOCK.monotonic() + HEARTBEAT_SECONDS
-        if self._published:
+        if self._published and SYSTEM_CLOCK.monotonic() >= self._next_beat:
+            self._next_beat = SYSTEM_CLOCK.monotonic() + HEARTBEAT_SECONDS
             self._heartbeat()
+        if self._outbox.congested:
+            return
         for sources in self._sources:
             for source in list(sources):
                 source.heartbeat()
