@@ -1,0 +1,1 @@
+"""Benchmarks with a stated method: see README.md beside this file."""
