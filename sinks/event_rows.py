@@ -17,17 +17,16 @@ __all__ = ["EventRows", "clean_json"]
 
 _NULL: Final = b"\xff\xff\xff\xff"
 _FIELDS: Final = 14
-_WHOLE: Final = struct.Struct("!h" + "iq" * 6 + "iQQ" + "ii" * 2)
+_WHOLE: Final = struct.Struct("!h" + "iq" * 6 + "iQQ" + "ii" * 2 + "iB")
 _BEFORE_IDS: Final = struct.Struct("!hiq")
-_AFTER_IDS: Final = struct.Struct("!" + "iq" * 2 + "iQQ" + "ii" * 2)
+_AFTER_IDS: Final = struct.Struct("!" + "iq" * 2 + "iQQ" + "ii" * 2 + "iB")
 _INT8: Final = struct.Struct("!iq")
 _INT4: Final = struct.Struct("!ii")
-_JSONB: Final = struct.Struct("!iB")
 _UUID: Final = struct.Struct("!QQ")
 _MAX_SOURCES: Final = 20_000
 _MAX_FLOAT_DIGITS: Final = 300
 
-#: What rows of one source and type share: the fields after ``partition``, the first half of their event
+#: What rows of one source and type share: the fields after ``data``, the first half of their event
 #: ids, and the session's digest.
 _Source = tuple[bytes, int, bytes]
 
@@ -50,22 +49,23 @@ class EventRows:
     def add(self, partition: int, first: int, events: Iterable[StoredEvent], *, suspicious: bool) -> None:
         """Add events that follow each other from position ``first`` on."""
         append = self.rows.append
-        days = self.days
         clean = suspicious or self._careful
+        today = -1
         for position, event in enumerate(events, first):
-            ts = event.ts
-            days.add(ts // DAY_MS)
-            suffix, high, digest = _source(event)
-            seq, part = event.seq, event.part
+            ts, seq, part = event.ts, event.seq, event.part
+            if ts // DAY_MS != today:
+                today = ts // DAY_MS
+                self.days.add(today)
+            source = (event.session, event.type, event.shard, event.replayed)
+            suffix, high, digest = _sources.get(source) or _source(source)
             if seq >> 46 or part >> 16:
                 high, low = _UUID.unpack(uuid_from(digest, seq, part))
             else:
                 low = 0x8000_0000_0000_0000 | seq << 16 | part
             data = self._clean(bytes(event.data)) if clean else bytes(event.data)
             ids = (event.guild_id, event.channel_id, event.user_id)
-            tail = (8, position, 8, seq, 16, high, low, 4, part, 4, partition)
-            head = _head((ts - POSTGRES_EPOCH_MS) * 1000, ids, tail)
-            append(b"".join((head, suffix, _JSONB.pack(len(data) + 1, 1), data)))
+            tail = (8, position, 8, seq, 16, high, low, 4, part, 4, partition, len(data) + 1, 1)
+            append(_head((ts - POSTGRES_EPOCH_MS) * 1000, ids, tail) + data + suffix)
 
     def _clean(self, data: bytes) -> bytes:
         if not self._careful and data.isascii() and b"\\u" not in data:
@@ -83,24 +83,20 @@ def _head(occurred_us: int, ids: tuple[int | str | None, int | str | None, int |
     return b"".join((_BEFORE_IDS.pack(_FIELDS, 8, occurred_us), *nullable, _AFTER_IDS.pack(*tail)))
 
 
-_sources: dict[tuple[str, str, int | None, bool], _Source] = {}
+_SourceKey = tuple[str, str, int | None, bool]
+_sources: dict[_SourceKey, _Source] = {}
 
 
-def _source(event: StoredEvent) -> _Source:
-    key = (event.session, event.type, event.shard, event.replayed)
-    found = _sources.get(key)
-    if found is None:
-        if len(_sources) >= _MAX_SOURCES:
-            _sources.clear()
-        found = _sources[key] = _make_source(*key)
-    return found
-
-
-def _make_source(session: str, type_name: str, shard: int | None, replayed: bool) -> _Source:
+def _source(key: _SourceKey) -> _Source:
+    """Make and remember what rows of a session, type, shard and ``replayed`` share."""
+    session, type_name, shard, replayed = key
     digest = session_digest(session)
     shard_field = _NULL if shard is None else _INT4.pack(4, shard)
     suffix = shard_field + b"\0\0\0\x01" + bytes([replayed]) + text_field(type_name) + text_field(session)
-    return suffix, _UUID.unpack(uuid_from(digest, 0, 0))[0], digest
+    if len(_sources) >= _MAX_SOURCES:
+        _sources.clear()
+    _sources[key] = source = (suffix, _UUID.unpack(uuid_from(digest, 0, 0))[0], digest)
+    return source
 
 
 def clean_json(data: bytes) -> bytes:

@@ -33,8 +33,8 @@ class StoredEvent(Struct, gc=False, kw_only=True):
 
 
 _decoder: Final = msgspec.json.Decoder(StoredEvent)
-#: JSON that ``jsonb`` may refuse contains one of these, or isn't UTF-8.
-_SUSPICIOUS: Final = (b"\\u0000", b"\\ud", b"\\uD")
+#: JSON that ``jsonb`` refuses contains this, or isn't UTF-8. (The decoder has refused lone surrogates.)
+_NUL: Final = b"\\u0000"
 
 
 def accepted_runs(
@@ -106,7 +106,8 @@ def _runs(
 
 
 def _is_suspicious(payload: bytes) -> bool:
-    if any(mark in payload for mark in _SUSPICIOUS):
+    # Looking for one byte is many times faster than for several, and most entries have no escape at all.
+    if b"\\" in payload and _NUL in payload:
         return True
     if payload.isascii():
         return False

@@ -54,7 +54,7 @@ BEGIN
         source := format('SELECT user_id, %I AS value FROM analytics.members WHERE guild_id = $1 AND NOT bot', measure);
     ELSE
         source := format(
-            'SELECT user_id, sum(%I)::bigint AS value FROM analytics.member_daily '
+            'SELECT user_id, guildstream.total(%I) AS value FROM analytics.member_daily '
             'WHERE guild_id = $1 AND day BETWEEN $2 AND $3 GROUP BY user_id HAVING NOT bool_or(bot)', measure);
     END IF;
     -- Ranked before names are looked up, so that names cost only the rows shown.

@@ -1,8 +1,8 @@
 -- name: copy_events
 -- Accepted events.
 COPY guildstream.events (
-    occurred_at, guild_id, channel_id, user_id, position, seq, event_id, part, partition, shard, replayed,
-    type, session, data)
+    occurred_at, guild_id, channel_id, user_id, position, seq, event_id, part, partition, data, shard,
+    replayed, type, session)
 FROM STDIN (FORMAT binary);
 
 -- name: copy_activity
