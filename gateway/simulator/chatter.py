@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, Final
 
+from gateway.simulator.shapes import INTERACTION, attachment
 from gateway.simulator.world import BOT_USER_ID, Guild, Member, Payload
 
 __all__ = ["Chatter"]
@@ -39,18 +40,19 @@ class Chatter:
     def message(self, guild: Guild, message_id: int, timestamp: str) -> tuple[Member, Payload]:
         """The next message of one of the guild's conversations, and who wrote it."""
         channel_id, author = self._talk(guild)
-        payload = self.known_message(guild, message_id, channel_id, author) | {"timestamp": timestamp}
+        payload = self.known_message(guild, message_id, channel_id, author, timestamp)
         rng = self._rng
         if rng.random() < 0.08:
-            payload["attachments"] = [{"id": str(message_id + 1), "filename": "clip.png", "size": 1024}]
+            payload["attachments"] = [attachment(message_id + 1)]
         if guild.recent and rng.random() < 0.15:
-            replied, _, other = rng.choice(guild.recent)
+            replied, place, other = rng.choice(guild.recent)
             payload["type"] = 19
-            payload["referenced_message"] = {"id": str(replied), "author": other.user()}
+            payload["message_reference"] = {"message_id": str(replied), "channel_id": str(place), "type": 0}
+            payload["referenced_message"] = self.known_message(guild, replied, place, other, timestamp)
             payload["mentions"] = [other.user()]
         return author, payload
 
-    def known_message(self, guild: Guild, message_id: int, channel_id: int, author: Member) -> Payload:
+    def known_message(self, guild: Guild, message_id: int, channel_id: int, author: Member, timestamp: str) -> Payload:
         """A message object."""
         words = self._rng.choices(_WORDS, k=1 + int(self._rng.expovariate(0.15)))
         return {
@@ -61,6 +63,7 @@ class Chatter:
             "author": author.user(),
             "member": author.member(),
             "content": " ".join(words),
+            "timestamp": timestamp,
             "edited_timestamp": None,
             "tts": False,
             "pinned": False,
@@ -89,17 +92,19 @@ class Chatter:
 
     def interaction(self, guild: Guild, member: Member, interaction_id: int) -> Payload:
         """A slash command, or a click on a button."""
-        made: dict[str, Any] = {
+        channel_id = self._rng.choice(guild.text_channels)
+        made: dict[str, Any] = INTERACTION | {
             "id": str(interaction_id),
             "application_id": str(BOT_USER_ID),
-            "token": "simulated",
-            "version": 1,
             "guild_id": str(guild.id),
-            "channel_id": str(self._rng.choice(guild.text_channels)),
-            "member": member.full(),
+            "channel_id": str(channel_id),
+            "channel": {"id": str(channel_id), "type": 0, "permissions": "0"},
+            "member": member.full() | {"permissions": "0"},
         }
         if self._rng.random() < 0.2:
-            return made | {"type": 3, "data": {"component_type": 2, "custom_id": f"vote:{interaction_id}"}}
+            clicked = self.known_message(guild, interaction_id - 1, channel_id, member, member.joined_at)
+            data = {"component_type": 2, "custom_id": f"vote:{interaction_id}"}
+            return made | {"type": 3, "data": data, "message": clicked}
         name = self._rng.choice(_COMMANDS)
         options = [{"type": 1, "name": "show", "options": []}] if name == "settings" else []
         return made | {"type": 2, "data": {"id": str(BOT_USER_ID), "type": 1, "name": name, "options": options}}

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from gateway.simulator.chatter import Chatter
+from gateway.simulator.shapes import GUILD
 from gateway.simulator.voice import VoiceLife
 from gateway.simulator.world import Guild, Member, Payload, SnowflakeMaker, iso
 
@@ -106,17 +107,18 @@ class Traffic:
     def _edit(self, guild: Guild, now_ms: int) -> Dispatch | None:
         # No two edits at the same time, or the second would look like an update that edits nothing.
         self._edits = (self._edits + 1) % 1000
-        return self._update(guild, iso(now_ms, self._edits), ("message_update",))
+        return self._update(guild, now_ms, iso(now_ms, self._edits), ("message_update",))
 
-    def _preview(self, guild: Guild, _now_ms: int) -> Dispatch | None:
+    def _preview(self, guild: Guild, now_ms: int) -> Dispatch | None:
         """A link's preview arrives: an update that edits nothing."""
-        return self._update(guild, None, ())
+        return self._update(guild, now_ms, None, ())
 
-    def _update(self, guild: Guild, edited: str | None, events: tuple[str, ...]) -> Dispatch | None:
+    def _update(self, guild: Guild, now_ms: int, edited: str | None, events: tuple[str, ...]) -> Dispatch | None:
         if not guild.recent:
             return None
         message_id, channel_id, author = self._rng.choice(guild.recent)
-        payload = self._chatter.known_message(guild, message_id, channel_id, author) | {"edited_timestamp": edited}
+        payload = self._chatter.known_message(guild, message_id, channel_id, author, iso(now_ms))
+        payload["edited_timestamp"] = edited
         return Dispatch(guild.id, "MESSAGE_UPDATE", payload, _MESSAGES, events)
 
     def _delete(self, guild: Guild, _now_ms: int) -> Dispatch | None:
@@ -213,8 +215,9 @@ class Traffic:
 def guild_create(guild: Guild, member_count: int) -> Dispatch:
     """GUILD_CREATE, as a session gets it after READY: with those in voice, and a few more members."""
     shown = tuple({member.user_id: member for member in (*guild.present.values(), *guild.members[:10])}.values())
-    payload = {
+    payload = GUILD | {
         "id": str(guild.id),
+        "joined_at": guild.members[0].joined_at,
         "name": guild.name,
         "owner_id": str(guild.members[0].user_id),
         "afk_channel_id": str(guild.afk_channel),
@@ -223,7 +226,7 @@ def guild_create(guild: Guild, member_count: int) -> Dispatch:
         "unavailable": False,
         "channels": guild.channels(),
         "threads": [],
-        "roles": [{"id": str(role), "name": f"role {at}", "position": at} for at, role in enumerate(guild.roles)],
+        "roles": guild.role_objects(),
         "members": [member.full() for member in shown],
         # As Discord sends them: without guild_id and member.
         "voice_states": [

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from gateway.simulator.shapes import ROLE, channel
 from guildstream.discord.payloads import DISCORD_EPOCH_MS
 
 __all__ = ["BOT_USER_ID", "Guild", "Member", "Payload", "SnowflakeMaker", "iso", "make_world"]
@@ -113,8 +114,11 @@ class Guild:
 
     def channel(self, channel_id: int, kind: int, position: int) -> Payload:
         """One channel object."""
-        name = self.channel_names[channel_id]
-        return {"id": str(channel_id), "type": kind, "name": name, "position": position, "parent_id": None}
+        return channel(channel_id, kind, self.channel_names[channel_id], position)
+
+    def role_objects(self) -> list[Payload]:
+        """The role objects; the first is everyone's."""
+        return [ROLE | {"id": str(role), "name": f"role {at}", "position": at} for at, role in enumerate(self.roles)]
 
 
 def make_world(seed: int, guilds: int, now_ms: int) -> list[Guild]:

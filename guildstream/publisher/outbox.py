@@ -107,6 +107,7 @@ class Outbox:
         self._failures = 0
         self._retry_at = 0.0
         self._full = False
+        self._tried_last = False
         self._signaled = False
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -147,7 +148,7 @@ class Outbox:
         self._queue.append(command)
 
     def close(self, timeout_seconds: float = 10.0) -> bool:
-        """Send what is left, or leave it in the spool while Redis is away. Blocks.
+        """Send what is left, or leave it in the spool if Redis fails once more. Blocks.
 
         Returns:
             Whether nothing was lost: all of it is in Redis or in the spool.
@@ -184,7 +185,7 @@ class Outbox:
     def _finished(self) -> bool:
         if not self._closing.is_set():
             return False
-        spooling = self.away and self._spool is not None
+        spooling = self._spool is not None and self._tried_last
         return self.idle or spooling or time.monotonic() >= self._deadline
 
     def _step(self) -> bool:
@@ -193,7 +194,8 @@ class Outbox:
             self._batch = self._next_batch()
             if self._batch is None:
                 return False
-        if time.monotonic() < self._retry_at:
+        last_try = self._closing.is_set() and not self._tried_last
+        if time.monotonic() < self._retry_at and not last_try:
             return self._spill()
         batch = self._batch
         began = time.monotonic()
@@ -201,6 +203,7 @@ class Outbox:
         self.counts.entries += len(batch.entries) - len(refused)
         metrics.ENTRIES_PUBLISHED.inc(len(batch.entries) - len(refused))
         if error is not None:
+            self._tried_last = last_try
             batch.entries = refused
             self._back_off(error)
             return self._spill()

@@ -159,6 +159,7 @@ class Publisher:
             Whether nothing was lost.
         """
         if final:
+            self._published = False  # nothing of this session may follow
             self._heartbeat(final=True)
         return self._outbox.close(timeout_seconds)
 
