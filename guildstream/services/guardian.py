@@ -11,17 +11,21 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
 from guildstream.errors import ConfigError
-from guildstream.services.processes import adopt
+from guildstream.services.processes import adopt, has_ended, wait_until
 
-__all__ = ["Tie", "release_tie", "tie_to_this_process"]
+__all__ = ["RELEASE", "Tie", "release_tie", "tie_to_this_process"]
 
 _READY: Final = b"ready\n"
-#: Writing ends of this process's pipes, by services directory.
-_ties: dict[Path, list[int]] = {}
+#: What lets a guardian end without stopping anything.
+RELEASE: Final = "release"
+_END_SECONDS: Final = 30.0
+#: Writing ends of this process's pipes and the guardians at their other ends, by services directory.
+_ties: dict[Path, list[tuple[int, int]]] = {}
 
 
 @dataclass(slots=True)
@@ -86,23 +90,35 @@ def tie_to_this_process(data_dir: Path, key: Path, log: Path) -> Tie:
     writing, reading = os.dup(guardian.stdin.fileno()), os.dup(guardian.stdout.fileno())
     guardian.stdin.close()
     guardian.stdout.close()
-    adopt(guardian)
-    if not _ties:
-        os.register_at_fork(after_in_child=_close_ties)
-    _ties.setdefault(key, []).append(writing)
+    pid = adopt(guardian)
+    _close_ties_in_forks()
+    _ties.setdefault(key, []).append((writing, pid))
     return Tie(writing, reading, log)
 
 
 def release_tie(key: Path) -> None:
-    """Let the guardians of stopped servers end."""
-    for descriptor in _ties.pop(key, []):
-        os.close(descriptor)
+    """Let the guardians of stopped servers end, and wait until they have: what they use may be deleted next."""
+    for writing, pid in _ties.pop(key, []):
+        try:
+            os.write(writing, f"{RELEASE}\n".encode())
+        except BrokenPipeError:  # somebody killed it
+            pass
+        finally:
+            os.close(writing)
+        wait_until(partial(has_ended, pid), deadline_seconds=_END_SECONDS)
+
+
+@cache
+def _close_ties_in_forks() -> None:
+    os.register_at_fork(after_in_child=_close_ties)
 
 
 def _close_ties() -> None:
     """In a forked child: it must not keep its parent's servers alive."""
-    for key in list(_ties):
-        release_tie(key)
+    for ends in _ties.values():
+        for writing, _ in ends:
+            os.close(writing)
+    _ties.clear()
 
 
 def _search_path() -> str:

@@ -18,6 +18,7 @@ __all__ = [
     "adopt",
     "clean_environment",
     "forget_children",
+    "has_ended",
     "launch",
     "run_program",
     "send_signal",
@@ -137,6 +138,12 @@ def forget_children() -> None:
             ended = pid
         if ended:
             _children.discard(pid)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process that this one started has ended."""
+    forget_children()
+    return pid not in _children
 
 
 def works_in(pid: int, directory: Path, *, uid: int) -> bool | None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from guildstream.errors import ConfigError
+from guildstream.services.guardian import RELEASE
 from guildstream.services.lifecycle import stop_services
 
 __all__ = ["main"]
@@ -22,6 +23,8 @@ def main() -> int:
     runs: dict[str, str] = {}
     for line in sys.stdin:
         name, _, token = line.strip().partition(" ")
+        if name == RELEASE:
+            return 0
         runs[name] = token
     try:
         stop_services(Path(sys.argv[1]), runs=runs)
