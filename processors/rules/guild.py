@@ -42,6 +42,7 @@ class Guild:
         "_month_board",
         "_week",
         "_week_board",
+        "_window",
         "day",
         "id",
         "key",
@@ -74,7 +75,8 @@ class Guild:
         self.member_keys: dict[int, str] = {}
         self.members: dict[int, MemberRecord] = {}
         self.windows: dict[tuple[int, int, bool], Window] = {}
-        self.rows: dict[tuple[int, int], list[int]] = {}
+        self._window = Window(guild_id, 0, 0, 0, voice=False)
+        self.rows = self._window.rows
         self.window_from = self.window_to = self.window_start = self.day = 0
         self._board_day = -1
         self._week = self._month = 0
@@ -117,7 +119,7 @@ class Guild:
             window = Window(self.id, start, start + self.window_ms, day, voice=False)
             self.windows[start, day, False] = window
         window.changed = True
-        self.rows, self.window_start, self.day = window.rows, start, day
+        self._window, self.rows, self.window_start, self.day = window, window.rows, start, day
         self.window_from, self.window_to = max(start, day_start), min(window.end_ms, day_end)
 
     def row(self, ts_ms: int, channel_id: int, user_id: int) -> list[int]:
@@ -130,7 +132,7 @@ class Guild:
     def new_row(self, place: tuple[int, int], bot: bool) -> list[int]:
         """A new row of the current window."""
         self.outbox.pending_rows += 1
-        return self.windows[self.window_start, self.day, False].new_row(place, bot)
+        return self._window.new_row(place, bot)
 
     def voice_row(self, hour_ms: int, day: int, place: tuple[int, int], bot: bool) -> list[int]:
         """The row of a UTC hour and local day, for voice."""

@@ -128,7 +128,20 @@ class Voice:
 
     def change(self, segment: Segment, at_ms: int, flags: int) -> None:
         """Other flags from an instant on."""
-        self._become(segment, at_ms, self._bits(flags | segment.bits & BOT, segment.channel_id) | segment.bits & ALONE)
+        bits = self._bits(flags | segment.bits & BOT, segment.channel_id)
+        if bits & BOT and not segment.bits & BOT:
+            self._turn_out_bot(segment, at_ms)
+        self._become(segment, at_ms, bits | segment.bits & ALONE)
+
+    def _turn_out_bot(self, segment: Segment, at_ms: int) -> None:
+        """Somebody taken for a person is a bot: company no longer, active no longer."""
+        self.settle(segment, at_ms)
+        self.end_slice(segment)
+        self.guild.member(segment.user_id).bot = True
+        self._leave(segment, at_ms)
+        segment.bits = segment.bits & ~ALONE | BOT
+        self._enter(segment, at_ms)
+        self._save(segment)
 
     def refresh(self, at_ms: int) -> None:
         """What the guild says has changed: everybody's slice ends, and their conditions are read anew."""

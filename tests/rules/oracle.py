@@ -194,7 +194,7 @@ class Oracle:
         elif person is None:
             self.open(guild, user, channel, flags, joined=True)
         elif person.channel == channel:
-            person.flags = {**flags, "bot": person.flags["bot"]}
+            person.flags = {**flags, "bot": flags["bot"] or person.flags["bot"]}
         else:
             self.close(guild, user, "move")
             self.open(guild, user, channel, flags, joined=False)
@@ -216,7 +216,7 @@ class Oracle:
             flags = self.flags(guild, user, state)
             if user in self.inside[guild]:
                 its = self.inside[guild][user]
-                its.flags = {**flags, "bot": its.flags["bot"]}
+                its.flags = {**flags, "bot": flags["bot"] or its.flags["bot"]}
             else:
                 self.open(guild, user, state.channel_id, flags, joined=user not in moved)
 
