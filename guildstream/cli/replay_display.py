@@ -43,7 +43,8 @@ class ReplayDisplay:
     def __init__(self, total_bytes: int, *, drain: bool, clock: Clock = SYSTEM_CLOCK) -> None:
         self._total_bytes = total_bytes
         self._clock = clock
-        self._started = self._due = clock.monotonic()
+        self._started = clock.monotonic()
+        self._due = self._started + (_TERMINAL_SECONDS if Console(stderr=True).is_terminal else _LINES_SECONDS)
         self._console = Console(stderr=True)
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}

@@ -13,7 +13,7 @@ from guildstream.connections import connect_redis
 from guildstream.keys import Keys
 from guildstream.replay.backlog import Backlog, read_progress, redis_is_full
 from guildstream.replay.packing import LinePacker, PackCounts
-from guildstream.replay.source import Source, read_lines
+from guildstream.replay.source import DamagedFile, Source, read_lines
 from guildstream.replay.writer import EntryWriter, StreamId
 
 __all__ = ["Publication"]
@@ -97,14 +97,22 @@ class Publication:
         for position, source in enumerate(sources):
             if position:
                 self._packer.end_file()
-            if not self._publish_source(source):
-                self._backlog.add(self._writer.settle())
-                return False
+            try:
+                if not self._publish_source(source):
+                    self._backlog.add(self._writer.settle())
+                    return False
+            except DamagedFile:
+                self._packer.flush()
+                self._complete()
+                raise
         self._packer.finish()
+        self._complete()
+        return True
+
+    def _complete(self) -> None:
         self._send()
         self._backlog.add(self._writer.settle())
         self._tick()
-        return True
 
     def _publish_source(self, source: Source) -> bool:
         before = self.read_bytes
@@ -114,8 +122,7 @@ class Publication:
             self.read_bytes = before + source.read_bytes
             if source.waits:
                 self._packer.flush()
-                self._send()
-                self._backlog.add(self._writer.settle())
+                self._complete()
             elif self._packer.ready_bytes >= _BATCH_BYTES:
                 self._send()
             if self._held_back():
