@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from guildstream.errors import ConfigError
 from guildstream.keys import DEFAULT_PARTITIONS, DEFAULT_PREFIX
@@ -29,6 +29,19 @@ class Settings(BaseSettings):
     """Everything that an operator may set for the whole deployment."""
 
     model_config = SettingsConfigDict(env_prefix=_ENV_PREFIX, frozen=True, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """``load_settings`` decides what of the environment counts; pydantic reads none of it by itself."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
 
     redis_url: str | None = Field(None, description="Redis, as redis://, rediss:// or unix://; embedded where absent.")
     database_url: SecretStr | None = Field(None, description="PostgreSQL, as postgresql://; embedded where absent.")
@@ -103,9 +116,11 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     known = {f"{_ENV_PREFIX}{name.upper()}": name for name in Settings.model_fields}
     values: dict[str, object] = {}
     for variable, value in environ.items():
-        if not variable.startswith(_ENV_PREFIX) or _INJECTED.match(variable):
+        if not variable.startswith(_ENV_PREFIX):
             continue
         if variable not in known:
+            if _INJECTED.match(variable):
+                continue
             msg = f"{variable} is not a setting; see docs/settings.md for those that are"
             raise ConfigError(msg)
         values[known[variable]] = value

@@ -172,3 +172,13 @@ def test_logs_are_lines_for_people_or_for_machines(capsys: pytest.CaptureFixture
 def test_an_unknown_log_level_is_named() -> None:
     with pytest.raises(ConfigError, match="'loud': it must be one of DEBUG"):
         configure_logging(load_settings({}, log_level="loud"), "sink")
+
+
+def test_only_the_environment_that_is_passed_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUILDSTREAM_REDIS_URL", "redis://elsewhere:1/0")
+    assert load_settings({}).redis_url is None
+
+
+def test_what_orchestrators_inject_is_no_setting_but_our_ports_are() -> None:
+    injected = {"GUILDSTREAM_SERVICE_HOST": "10.0.0.1", "GUILDSTREAM_PORT_8080_TCP_ADDR": "10.0.0.1"}
+    assert load_settings(injected | {"GUILDSTREAM_HTTP_PORT": "8123"}).http_port == 8123
