@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from processors.rules.local_time import HOUR_MS, periods_of
 from processors.rules.outbox import Board, Outbox
+from processors.rules.periods import DAYS, MONTHS, WEEKS, score
 from processors.rules.policy import Policy, policy_of
 from processors.rules.records import GuildRecord, MemberRecord, SourceRecord
 from processors.rules.tables import Tables
 from processors.rules.windows import Window, hour_window
 
 __all__ = ["Guild"]
-
-#: Periods kept per member: boards live until 35 days after their period's end.
-_WEEKS: Final = 8
-_MONTHS: Final = 4
 
 
 class Guild:
@@ -30,7 +25,8 @@ class Guild:
         policy: its settings, compiled.
         members: members touched since the last drain.
         windows: un-emitted windows by ``(start_ms, day, voice)``.
-        rows: rows of the message window that lies under ``window_from`` to ``window_to``.
+        window: the current window, for all but voice.
+        rows: its rows, valid for times from ``window_from`` up to ``window_to``.
         window_start: bucket of that window.
         day: local day of that window.
     """
@@ -42,7 +38,6 @@ class Guild:
         "_month_board",
         "_week",
         "_week_board",
-        "_window",
         "day",
         "id",
         "key",
@@ -54,6 +49,7 @@ class Guild:
         "rows",
         "source",
         "tables",
+        "window",
         "window_from",
         "window_ms",
         "window_start",
@@ -75,8 +71,8 @@ class Guild:
         self.member_keys: dict[int, str] = {}
         self.members: dict[int, MemberRecord] = {}
         self.windows: dict[tuple[int, int, bool], Window] = {}
-        self._window = Window(guild_id, 0, 0, 0, voice=False)
-        self.rows = self._window.rows
+        self.window = Window(guild_id, 0, 0, 0, voice=False)
+        self.rows = self.window.rows
         self.window_from = self.window_to = self.window_start = self.day = 0
         self._board_day = -1
         self._week = self._month = 0
@@ -105,6 +101,15 @@ class Guild:
             self.members[user_id] = found
         return found
 
+    def known(self, user_id: int) -> MemberRecord:
+        """A member's record, to keep an attribute in: no totals row follows."""
+        found = self.members.get(user_id)
+        if found is None:
+            key = self.key_of(user_id)
+            found = self.tables.members.get(key) or MemberRecord()
+            self.tables.members.put(key, found)
+        return found
+
     def is_bot(self, user_id: int) -> bool:
         """Whether a member is known to be a bot; changes nothing."""
         found = self.members.get(user_id) or self.tables.members.get(self.key_of(user_id))
@@ -119,7 +124,7 @@ class Guild:
             window = Window(self.id, start, start + self.window_ms, day, voice=False)
             self.windows[start, day, False] = window
         window.changed = True
-        self._window, self.rows, self.window_start, self.day = window, window.rows, start, day
+        self.window, self.rows, self.window_start, self.day = window, window.rows, start, day
         self.window_from, self.window_to = max(start, day_start), min(window.end_ms, day_end)
 
     def row(self, ts_ms: int, channel_id: int, user_id: int) -> list[int]:
@@ -132,7 +137,7 @@ class Guild:
     def new_row(self, place: tuple[int, int], bot: bool) -> list[int]:
         """A new row of the current window."""
         self.outbox.pending_rows += 1
-        return self._window.new_row(place, bot)
+        return self.window.new_row(place, bot)
 
     def voice_row(self, hour_ms: int, day: int, place: tuple[int, int], bot: bool) -> list[int]:
         """The row of a UTC hour and local day, for voice."""
@@ -150,23 +155,23 @@ class Guild:
         """The voice row that an instant falls in."""
         return self.voice_row(ts_ms - ts_ms % HOUR_MS, self.policy.days.day(ts_ms), place, bot)
 
-    def award(self, user_id: int, member: MemberRecord, day: int, first_ms: int, each: int, *, count: int = 1) -> None:
+    def award(self, user_id: int, member: MemberRecord, day: int, first_ms: int, each: int, *, points: int) -> None:
         """Add points to a member, to the boards and to the level.
 
         Args:
             user_id: who.
             member: their record.
             day: local day of the award.
-            first_ms: when; of several, the first, the others a minute apart.
+            first_ms: when; of several awards, the first, the others a minute apart.
             each: points of one award.
-            count: how many.
+            points: of all of them; the last may be cut.
         """
         before = member.xp
-        points = each * count
         member.xp = xp = before + points
         if day != self._board_day:
             self._turn_boards(day)
-        if member.week == self._week and member.month == self._month:
+        if member.day == day:
+            member.day_xp += points
             member.week_xp = in_week = member.week_xp + points
             member.month_xp = in_month = member.month_xp + points
             if not member.bot:
@@ -174,17 +179,36 @@ class Guild:
                 self._week_board[user_id] = in_week
                 self._month_board[user_id] = in_month
         else:
-            self._score_elsewhen(user_id, member, points)
+            self._score_elsewhen(user_id, member, day, points)
         totals, level = self.policy.curve.totals, member.level
         if level + 1 >= len(totals) or not totals[level] <= xp < totals[level + 1]:
             member.level = level = self.policy.curve.level(xp)
             if level > member.top_level:
                 self._announce(user_id, member, first_ms, before, each)
 
-    def _score_elsewhen(self, user_id: int, member: MemberRecord, points: int) -> None:
-        """Score in a week or a month that is not the member's latest, or begins for them."""
-        in_week = self._in_week(member, points)
-        in_month = self._in_month(member, points)
+    def allowance(self, member: MemberRecord, day: int, points: int) -> int:
+        """What the daily cap leaves of points; nothing for a day too old to be remembered."""
+        cap = self.policy.daily_cap
+        if cap is None:
+            return points
+        if member.day == day:
+            had = member.day_xp
+        elif member.days is not None and len(member.days) >= DAYS and day < min(member.days):
+            return 0
+        else:
+            had = (member.days or {}).get(day, 0)
+        return max(0, min(points, cap - had))
+
+    def _score_elsewhen(self, user_id: int, member: MemberRecord, day: int, points: int) -> None:
+        """Score on a day that is not the member's latest, or begins for them."""
+        was = (member.day, member.day_xp, member.days)
+        member.day, member.day_xp, member.days, _ = score(was, day, points, DAYS)
+        in_week: int | None
+        in_month: int | None
+        weeks = (member.week, member.week_xp, member.weeks)
+        member.week, member.week_xp, member.weeks, in_week = score(weeks, self._week, points, WEEKS)
+        months = (member.month, member.month_xp, member.months)
+        member.month, member.month_xp, member.months, in_month = score(months, self._month, points, MONTHS)
         if member.bot:
             return
         self._all_board[user_id] = member.xp
@@ -192,28 +216,6 @@ class Guild:
             self._week_board[user_id] = in_week
         if in_month is not None:
             self._month_board[user_id] = in_month
-
-    def _in_week(self, member: MemberRecord, points: int) -> int | None:
-        if self._week > member.week:
-            if member.week:
-                member.weeks = _keep(member.weeks, member.week, member.week_xp, _WEEKS)
-            member.week, member.week_xp = self._week, 0
-        if self._week == member.week:
-            member.week_xp += points
-            return member.week_xp
-        member.weeks, total = _add_before(member.weeks, self._week, points, _WEEKS)
-        return total
-
-    def _in_month(self, member: MemberRecord, points: int) -> int | None:
-        if self._month > member.month:
-            if member.month:
-                member.months = _keep(member.months, member.month, member.month_xp, _MONTHS)
-            member.month, member.month_xp = self._month, 0
-        if self._month == member.month:
-            member.month_xp += points
-            return member.month_xp
-        member.months, total = _add_before(member.months, self._month, points, _MONTHS)
-        return total
 
     def _turn_boards(self, day: int) -> None:
         """Point at the boards of a local day."""
@@ -267,22 +269,3 @@ class Guild:
         self._board_day = -1
         self.window_from = self.window_to = 0
         return rows
-
-
-def _keep(kept: dict[int, int] | None, code: int, xp: int, limit: int) -> dict[int, int]:
-    """Remember a period's points; of too many, the oldest goes."""
-    kept = kept if kept is not None else {}
-    kept[code] = xp
-    if len(kept) > limit:
-        del kept[min(kept)]
-    return kept
-
-
-def _add_before(
-    kept: dict[int, int] | None, code: int, points: int, limit: int
-) -> tuple[dict[int, int] | None, int | None]:
-    """Add to an earlier period; no total where it is older than what is kept of the member."""
-    if kept is not None and code not in kept and len(kept) >= limit and code < min(kept):
-        return kept, None
-    total = points if kept is None else kept.get(code, 0) + points
-    return _keep(kept, code, total, limit), total

@@ -22,6 +22,7 @@ from guildstream.events import (
     GuildUnavailable,
     GuildUpdate,
     Heartbeat,
+    MemberJoin,
     MemberLeave,
     MemberUpdate,
     MessageCreate,
@@ -38,8 +39,9 @@ from processors.rules.guild import Guild
 from processors.rules.local_time import HOUR_MS
 from processors.rules.outbox import Drained, Outbox
 from processors.rules.records import SourceRecord
+from processors.rules.slices import MINUTE_MS
 from processors.rules.tables import Tables
-from processors.rules.voice import MINUTE_MS, Voice
+from processors.rules.voice import Voice
 
 __all__ = ["Outcome", "PartitionRules", "RuleOptions"]
 
@@ -62,6 +64,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Voice, Any, bool], None]]] = {
     VoiceState: voice_events.voice_state,
     VoiceSnapshot: voice_events.voice_snapshot,
     MemberLeave: voice_events.member_leave,
+    MemberJoin: voice_events.member_update,
     MemberUpdate: voice_events.member_update,
     ChannelDelete: voice_events.channel_delete,
     GuildRemove: voice_events.guild_remove,

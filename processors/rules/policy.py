@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Final
 
-from guildstream.guild_settings import curve_of, read_settings
+from guildstream.guild_settings import Multipliers, curve_of, read_settings, thousandths
 from processors.rules.conditions import Columns, columns_of, excluding_bits
 from processors.rules.levels import LevelCurve
 from processors.rules.local_time import local_days
 
-__all__ = ["Policy", "policy_of"]
+__all__ = ["ONE", "Policy", "policy_of"]
+
+#: A multiplier of 1, in thousandths.
+ONE: Final = 1000
 
 
 class Policy:
@@ -24,21 +29,32 @@ class Policy:
         command_xp: points of a command.
         per_minute: points of a full active minute in voice.
         bots_earn: bots are not ignored.
+        daily_cap: the most a member earns in a local day, None without a limit.
+        plain: no multiplier, ignore list or cap is set, so what is earned is what is awarded.
+        by_roles: a member's roles matter to what they earn.
         outage: what becomes of blind time: ``clip``, ``credit`` or ``drop``.
     """
 
     __slots__ = (
         "_columns",
         "_excluding",
+        "_factors",
+        "_ignored",
+        "_ignored_roles",
         "_min",
+        "_role_factors",
         "_span",
+        "_stacking",
         "bots_earn",
+        "by_roles",
         "command_xp",
         "cooldown_ms",
         "curve",
+        "daily_cap",
         "days",
         "outage",
         "per_minute",
+        "plain",
         "settings",
     )
 
@@ -56,6 +72,44 @@ class Policy:
         self.outage = settings.voice.outage
         self._excluding = excluding_bits(settings.xp.voice.require)
         self._columns: dict[int, Columns] = {}
+        self.daily_cap = settings.xp.daily_cap
+        ignore = settings.xp.ignore
+        self._ignored = frozenset(int(its) for its in (*ignore.users, *ignore.channels))
+        self._ignored_roles = frozenset(int(role) for role in ignore.roles)
+        self._set_multipliers(settings.xp.multipliers)
+        self.by_roles = bool(self._role_factors or self._ignored_roles)
+        self.plain = not (self.by_roles or self._ignored or self._factors or self.daily_cap is not None)
+
+    def _set_multipliers(self, multipliers: Multipliers) -> None:
+        self._stacking = multipliers.stacking
+        self._role_factors = {int(role): thousandths(value) for role, value in multipliers.roles.items()}
+        self._factors = {int(channel): thousandths(value) for channel, value in multipliers.channels.items()}
+
+    def ignores(self, user_id: int, channel_id: int, parent_id: int | None, roles: Iterable[int] | None) -> bool:
+        """Whether an ignore list names the member, a role of theirs, the channel or its parent."""
+        ignored = self._ignored
+        if user_id in ignored or channel_id in ignored or parent_id in ignored:
+            return True
+        return roles is not None and not self._ignored_roles.isdisjoint(roles)
+
+    def multiplier(self, channel_id: int, parent_id: int | None, roles: Iterable[int] | None) -> int:
+        """The factor that applies, in thousandths: of the roles, and of the channel or else its parent."""
+        factors = [self._role_factors[role] for role in roles or () if role in self._role_factors]
+        place = self._factors.get(channel_id)
+        if place is None and parent_id is not None:
+            place = self._factors.get(parent_id)
+        if place is not None:
+            factors.append(place)
+        if not factors:
+            return ONE
+        if self._stacking == "highest":
+            return max(factors)
+        if self._stacking == "add":
+            return max(0, ONE + sum(factor - ONE for factor in factors))
+        product = ONE
+        for factor in factors:
+            product = product * factor // ONE
+        return product
 
     def message_xp(self, message_id: int) -> int:
         """The points of a message: random to people, equal in every replay."""

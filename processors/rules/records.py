@@ -70,8 +70,10 @@ class MemberRecord(Struct, array_like=True, gc=False):
         awarded_ms: time of the last message award, 0 before the first.
         voice_rest_ms: active milliseconds not yet a full minute; 60,000 when a minute is complete at
             the very instant where the member's voice stands.
+        day: the latest local day with an award, and its XP.
         week: the latest ISO week with an award, ``year * 100 + week``, and its XP.
         month: the latest month, ``year * 100 + month``, and its XP.
+        days: XP of days before, a few.
         weeks: XP of weeks before, as long as their boards live.
         months: the same by month.
         roles: as last seen, None if never.
@@ -89,10 +91,13 @@ class MemberRecord(Struct, array_like=True, gc=False):
     awarded_ms: int = 0
     voice_rest_ms: int = 0
     bot: bool = False
+    day: int = -1
+    day_xp: int = 0
     week: int = 0
     week_xp: int = 0
     month: int = 0
     month_xp: int = 0
+    days: dict[int, int] | None = None
     weeks: dict[int, int] | None = None
     months: dict[int, int] | None = None
     roles: tuple[int, ...] | None = None

@@ -8,24 +8,18 @@ happens never changes a sum.
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Final
 
 from guildstream.measures import M
-from processors.rules.conditions import AFK, ALONE, AUDIENCE, BOT, SUPPRESSED
+from processors.rules.conditions import AFK, ALONE, AUDIENCE, BOT, IGNORED, SUPPRESSED
 from processors.rules.guild import Guild
-from processors.rules.local_time import HOUR_MS
-from processors.rules.records import MemberRecord, PendingAward, Segment
+from processors.rules.records import Segment
+from processors.rules.slices import MINUTE_MS, Slices
 
-__all__ = ["MINUTE_MS", "SHOWN_EVERY_MS", "Room", "Voice"]
+__all__ = ["SHOWN_EVERY_MS", "Room", "Voice"]
 
-MINUTE_MS: Final = 60_000
 #: An open segment's row is written at most this often.
 SHOWN_EVERY_MS: Final = 5 * MINUTE_MS
-_FIRST: Final = M.VOICE_MS
-_CLIPPED: Final = M.CLIPPED_MS
-_XP: Final = M.XP
-_ONE: Final = 1000
 
 
 class Room:
@@ -38,7 +32,7 @@ class Room:
         self.bots: set[int] = set()
 
 
-class Voice:
+class Voice(Slices):
     """Everybody in a guild's voice channels.
 
     Attributes:
@@ -48,10 +42,10 @@ class Voice:
         paned_ms: up to here everybody was settled together.
     """
 
-    __slots__ = ("guild", "paned_ms", "rooms", "segments")
+    __slots__ = ("paned_ms", "rooms", "segments")
 
     def __init__(self, guild: Guild) -> None:
-        self.guild = guild
+        super().__init__(guild)
         self.segments: dict[int, Segment] = {}
         self.rooms: dict[int, Room] = {}
         self.paned_ms = 0
@@ -94,8 +88,9 @@ class Voice:
             joined: a visit begins with it.
         """
         guild = self.guild
-        segment = Segment(1, guild.id, user_id, channel_id, *ids, at_ms, at_ms, at_ms, self._bits(flags, channel_id))
         member = guild.member(user_id)
+        segment = Segment(1, guild.id, user_id, channel_id, *ids, at_ms, at_ms, at_ms, flags)
+        segment.bits = self._bits(segment, flags)
         if flags & BOT:
             member.bot = True
         if not 0 < member.first_active_ms <= at_ms:
@@ -109,7 +104,7 @@ class Voice:
         if joined:
             place = (channel_id, user_id)
             guild.voice_row_at(at_ms, place, bot=member.bot)[M.VOICE_JOINS] += 1
-        self._save(segment)
+        self.save(segment)
         guild.outbox.sessions[segment.segment_id] = segment.row()
 
     def close(self, segment: Segment, at_ms: int, reason: str, *, moves_on: bool = False) -> None:
@@ -128,7 +123,7 @@ class Voice:
 
     def change(self, segment: Segment, at_ms: int, flags: int) -> None:
         """Other flags from an instant on."""
-        bits = self._bits(flags | segment.bits & BOT, segment.channel_id)
+        bits = self._bits(segment, flags | segment.bits & BOT)
         if bits & BOT and not segment.bits & BOT:
             self._turn_out_bot(segment, at_ms)
         self._become(segment, at_ms, bits | segment.bits & ALONE)
@@ -141,151 +136,34 @@ class Voice:
         self._leave(segment, at_ms)
         segment.bits = segment.bits & ~ALONE | BOT
         self._enter(segment, at_ms)
-        self._save(segment)
+        self.save(segment)
 
-    def refresh(self, at_ms: int) -> None:
-        """What the guild says has changed: everybody's slice ends, and their conditions are read anew."""
+    def cut(self, at_ms: int) -> None:
+        """End everybody's slice, because what counts is about to change."""
         for segment in self.segments.values():
             self.settle(segment, at_ms)
             self.end_slice(segment)
-            segment.bits = self._bits(segment.bits, segment.channel_id) | segment.bits & ALONE
-            self._save(segment)
 
-    def settle(self, segment: Segment, to_ms: int, extra: int = 0) -> None:
-        """Count a segment's time up to an instant, hour by hour and local day by local day.
+    def reread(self) -> None:
+        """Read everybody's conditions anew, after ``cut`` and the change."""
+        for segment in self.segments.values():
+            segment.bits = self._bits(segment, segment.bits) | segment.bits & ALONE
+            self.save(segment)
 
-        Args:
-            segment: an open one.
-            to_ms: the instant; before it the time counts, at it no longer.
-            extra: bits that hold for this stretch only.
-        """
-        start_ms = segment.settled_ms
-        if to_ms <= start_ms:
+    def see_roles(self, user_id: int, roles: tuple[int | str, ...], ts_ms: int, *, owned: bool) -> None:
+        """Keep a member's roles; where they matter, a change cuts their slice."""
+        member = self.guild.known(user_id)
+        seen = tuple(int(role) for role in roles)
+        if seen == member.roles:
             return
-        guild, bits = self.guild, segment.bits | extra
-        member, place = guild.member(segment.user_id), (segment.channel_id, segment.user_id)
-        columns, active = guild.policy.columns(bits)
-        measures, days = segment.measures, guild.policy.days
-        for column in columns:
-            measures[column - _FIRST] += to_ms - start_ms
-        member.voice_ms += to_ms - start_ms
-        member.last_active_ms = max(member.last_active_ms, to_ms)
-        while start_ms < to_ms:
-            hour_ms = start_ms - start_ms % HOUR_MS
-            day, day_end_ms = days.day_and_end(start_ms)
-            end_ms = min(to_ms, hour_ms + HOUR_MS, day_end_ms)
-            row = guild.voice_row(hour_ms, day, place, member.bot)
-            for column in columns:
-                row[column] += end_ms - start_ms
-            if segment.award is not None and (segment.award.day != day or segment.award.last_ms < hour_ms):
-                self.end_slice(segment)
-            if active or member.voice_rest_ms == MINUTE_MS:
-                self._minutes(segment, member, row, day, start_ms, active_ms=end_ms - start_ms if active else 1)
-                if not active:
-                    member.voice_rest_ms = 0
-            start_ms = end_ms
-        segment.settled_ms = to_ms
-        self._save(segment)
-
-    def _minutes(
-        self, segment: Segment, member: MemberRecord, row: list[int], day: int, start_ms: int, *, active_ms: int
-    ) -> None:
-        """Award the minutes that are complete before the end of a stretch; one complete at the end waits."""
-        rest_ms = member.voice_rest_ms + active_ms
-        count = (rest_ms - 1) // MINUTE_MS
-        if count > 0:
-            first_ms = start_ms + MINUTE_MS - member.voice_rest_ms
-            self._award(segment, member, row, day, first_ms, count=count)
-        member.voice_rest_ms = rest_ms - count * MINUTE_MS
-
-    def complete_minute(self, segment: Segment) -> None:
-        """Award a minute complete at the very instant where the segment stands: nothing begins there."""
-        member = self.guild.member(segment.user_id)
-        if member.voice_rest_ms != MINUTE_MS:
-            return
-        at_ms = segment.settled_ms
-        member.voice_rest_ms = 0
-        day = self.guild.policy.days.day(at_ms)
-        row = self.guild.voice_row_at(at_ms, (segment.channel_id, segment.user_id), member.bot)
-        award = segment.award
-        if award is not None and (award.day != day or award.last_ms < at_ms - at_ms % HOUR_MS):
+        segment = self.segments.get(user_id) if self.guild.policy.by_roles else None
+        if segment is not None:
+            self.settle(segment, self.advance(ts_ms) if owned else self.now_ms())
             self.end_slice(segment)
-        self._award(segment, member, row, day, at_ms, count=1)
-        self._save(segment)
-
-    def _award(
-        self, segment: Segment, member: MemberRecord, row: list[int], day: int, first_ms: int, *, count: int
-    ) -> None:
-        guild = self.guild
-        base = guild.policy.per_minute
-        if base == 0:
-            return
-        row[_XP] += base * count
-        last_ms = first_ms + (count - 1) * MINUTE_MS
-        award = segment.award
-        if award is None:
-            version = guild.record.settings_version
-            segment.award = PendingAward(first_ms, last_ms, day, count, base, _ONE, base * count, version)
-        else:
-            award.last_ms = last_ms
-            award.count += count
-            award.xp += base * count
-        guild.award(segment.user_id, member, day, first_ms, base, count=count)
-
-    def end_slice(self, segment: Segment) -> None:
-        """Write the ledger row of the running slice's awards, if there are any."""
-        award = segment.award
-        if award is None:
-            return
-        segment.award = None
-        digest = blake2b(segment.segment_id + award.first_ms.to_bytes(8, "big"), digest_size=16).digest()
-        self.guild.outbox.awards.append(
-            [
-                _uuid8(digest),
-                award.first_ms,
-                award.last_ms,
-                award.day,
-                segment.guild_id,
-                segment.channel_id,
-                segment.user_id,
-                "voice",
-                award.count,
-                award.base,
-                award.multiplier,
-                award.xp,
-                award.settings_version,
-                None,
-            ]
-        )
-
-    def go_blind(self, segment: Segment, to_ms: int, extra: int | None) -> None:
-        """Pass over time that nobody watched.
-
-        Args:
-            segment: settled up to where the blind time begins.
-            to_ms: where it ends.
-            extra: bits to count it under; None to count it as clipped only.
-        """
-        start_ms = segment.settled_ms
-        if to_ms <= start_ms:
-            return
-        self.complete_minute(segment)
-        self.end_slice(segment)
-        if extra is not None:
-            self.settle(segment, to_ms, extra)
-            self.end_slice(segment)
-            return
-        guild, place = self.guild, (segment.channel_id, segment.user_id)
-        segment.measures[_CLIPPED - _FIRST] += to_ms - start_ms
-        while start_ms < to_ms:
-            hour_ms = start_ms - start_ms % HOUR_MS
-            day, day_end_ms = guild.policy.days.day_and_end(start_ms)
-            end_ms = min(to_ms, hour_ms + HOUR_MS, day_end_ms)
-            row = guild.voice_row(hour_ms, day, place, bool(segment.bits & BOT))
-            row[_CLIPPED] += end_ms - start_ms
-            start_ms = end_ms
-        segment.settled_ms = to_ms
-        self._save(segment)
+        member.roles = seen
+        if segment is not None:
+            segment.bits = self._bits(segment, segment.bits) | segment.bits & ALONE
+            self.save(segment)
 
     def pane(self, *, final: bool = False) -> None:
         """Settle everybody to where the voice stands, and write rows that were not for a while.
@@ -303,19 +181,24 @@ class Voice:
                 segment.shown_ms = now_ms
                 sessions[segment.segment_id] = segment.row()
 
-    def _bits(self, bits: int, channel_id: int) -> int:
-        """Bits of the voice state alone, and what follows from the guild."""
-        afk = channel_id == self.guild.record.afk_channel_id
-        bits &= ~(AFK | AUDIENCE | ALONE)
-        # Discord suppresses everybody in the AFK channel, which is no stage.
-        return bits | (AFK if afk else AUDIENCE if bits & SUPPRESSED else 0)
+    def _bits(self, segment: Segment, bits: int) -> int:
+        """Bits of the voice state alone, and what follows from the guild and its settings."""
+        guild, channel_id = self.guild, segment.channel_id
+        bits &= ~(AFK | AUDIENCE | ALONE | IGNORED)
+        if not guild.policy.plain:
+            roles = guild.known(segment.user_id).roles
+            bits |= IGNORED if guild.policy.ignores(segment.user_id, channel_id, None, roles) else 0
+        if channel_id == guild.record.afk_channel_id:
+            return bits | AFK
+        # Discord suppresses everybody in the AFK channel too, which is no stage.
+        return bits | (AUDIENCE if bits & SUPPRESSED else 0)
 
     def _become(self, segment: Segment, at_ms: int, bits: int) -> None:
         if bits != segment.bits:
             self.settle(segment, at_ms)
             self.end_slice(segment)
             segment.bits = bits
-            self._save(segment)
+            self.save(segment)
 
     def _enter(self, segment: Segment, at_ms: int) -> None:
         room = self._room(segment.channel_id)
@@ -350,11 +233,3 @@ class Voice:
         if room is None:
             room = self.rooms[channel_id] = Room()
         return room
-
-    def _save(self, segment: Segment) -> None:
-        self.guild.tables.voice.put(self.guild.key_of(segment.user_id), segment)
-
-
-def _uuid8(digest: bytes) -> bytes:
-    """A digest in the form of a UUID version 8."""
-    return digest[:6] + bytes((digest[6] & 0x0F | 0x80, digest[7], digest[8] & 0x3F | 0x80)) + digest[9:]

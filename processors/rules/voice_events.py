@@ -12,6 +12,7 @@ from guildstream.events import (
     GuildRemove,
     GuildUnavailable,
     GuildUpdate,
+    MemberJoin,
     MemberLeave,
     MemberUpdate,
     SettingsChange,
@@ -53,6 +54,8 @@ def voice_state(voice: Voice, event: VoiceState, owned: bool) -> None:
         voice.end_slice(segment)
         voice.settle(segment, at_ms, INFERRED)
         voice.end_slice(segment)
+    if event.data.roles is not None:
+        voice.see_roles(user_id, event.data.roles, at_ms, owned=owned)
     channel_id = event.channel_id
     if channel_id is None:
         if segment is not None:
@@ -90,6 +93,8 @@ def voice_snapshot(voice: Voice, event: VoiceSnapshot, _owned: bool) -> None:
     guild.save()
     cause = event_id(event)
     for user_id, (channel_id, state) in states.items():
+        if state.roles is not None:
+            voice.see_roles(user_id, state.roles, at_ms, owned=True)
         open_segment = voice.segments.get(user_id)
         flags = _flags(guild, user_id, state)
         if open_segment is not None:
@@ -142,12 +147,14 @@ def member_leave(voice: Voice, event: MemberLeave, owned: bool) -> None:
         voice.close(segment, voice.advance(event.ts), "member_leave")
 
 
-def member_update(voice: Voice, event: MemberUpdate, _owned: bool) -> None:
+def member_update(voice: Voice, event: MemberJoin | MemberUpdate, owned: bool) -> None:
     """Keep what earning and leaderboards need to know of a member."""
     data = event.data
     user_id = required(event.user_id, event, "user_id")
     if data.bot and not voice.guild.is_bot(user_id):
-        voice.guild.member(user_id).bot = True
+        voice.guild.known(user_id).bot = True
+    if data.roles is not None:
+        voice.see_roles(user_id, data.roles, event.ts, owned=owned)
 
 
 def guild_update(voice: Voice, event: GuildUpdate, owned: bool) -> None:
@@ -159,9 +166,10 @@ def guild_update(voice: Voice, event: GuildUpdate, owned: bool) -> None:
     record = voice.guild.record
     if afk_channel_id == record.afk_channel_id:
         return
-    at_ms = voice.advance(event.ts) if voice.segments else 0
+    if voice.segments:
+        voice.cut(voice.advance(event.ts))
     record.afk_channel_id = afk_channel_id
-    voice.refresh(at_ms)
+    voice.reread()
     voice.guild.save()
 
 
@@ -177,11 +185,12 @@ def settings_change(voice: Voice, event: SettingsChange, _owned: bool) -> None:
     except ConfigError as error:
         raise InvalidEvent("bad_settings", str(error)) from error
     if voice.segments:
-        voice.refresh(voice.advance(event.ts))
+        voice.cut(voice.advance(event.ts))
     guild.record.settings = stored
     guild.record.settings_version += 1
     guild.policy = policy_of(stored)
     guild.window_from = guild.window_to = 0
+    voice.reread()
     guild.save()
 
 

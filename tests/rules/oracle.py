@@ -131,9 +131,7 @@ class Oracle:
         people, since = self.inside[guild], self.stand[guild]
         for user, person in people.items() if to > since else ():
             held = {blind} if blind else self.held(guild, user, person)
-            self.stays.append(
-                Stay(guild, user, person.channel, person.segment, since, to, frozenset(held))
-            )
+            self.stays.append(Stay(guild, user, person.channel, person.segment, since, to, frozenset(held)))
         self.stand[guild] = max(since, to)
 
     def held(self, guild: int, user: int, person: Person) -> set[str]:
@@ -330,4 +328,3 @@ class Oracle:
     def table(self) -> dict[tuple[int, ...], list[int]]:
         rows = {key: [row.get(name, 0) for name in MEASURES] for key, row in self.rows.items()}
         return {key: row for key, row in rows.items() if any(row)}
-

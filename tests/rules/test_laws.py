@@ -110,7 +110,9 @@ def test_slices_sum_to_the_session(moves: list[dict[str, Any]]) -> None:
     for row in sums.sessions.values():
         _add(of_sessions[row[2], row[3], row[4]], row[9])
         _one_session(row)
-    assert {who: ms for who, ms in of_rows.items() if any(ms)} == {who: ms for who, ms in of_sessions.items() if any(ms)}
+    assert {who: ms for who, ms in of_rows.items() if any(ms)} == {
+        who: ms for who, ms in of_sessions.items() if any(ms)
+    }
 
 
 def _add(sums: list[int], row: Sequence[int]) -> None:
@@ -159,7 +161,12 @@ def test_boards_are_the_sums_of_their_periods(moves: list[dict[str, Any]]) -> No
         for (_, day, guild, _, user), row in sums.activity.items():
             if row[M.XP] and _in_period(day, period):
                 scores[guild, user] += row[M.XP]
-        board = {(guild, user): xp for (guild, name), its in sums.boards.items() if name == period for user, xp in its.items()}
+        board = {
+            (guild, user): xp
+            for (guild, name), its in sums.boards.items()
+            if name == period
+            for user, xp in its.items()
+        }
         assert board == scores
 
 

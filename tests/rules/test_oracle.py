@@ -43,7 +43,15 @@ def agree(events: Sequence[Event]) -> None:
     table = oracle.table()
     assert {key: row for key, row in shell.sums.activity.items() if any(row)} == table
     expected: list[Any] = sorted(
-        (its.guild, its.channel, its.user, its.start, its.end, its.reason or "", *(its.ms[name] for name in VOICE_MEASURES))
+        (
+            its.guild,
+            its.channel,
+            its.user,
+            its.start,
+            its.end,
+            its.reason or "",
+            *(its.ms[name] for name in VOICE_MEASURES),
+        )
         for its in oracle.segments
     )
     rows = shell.sums.sessions.values()
