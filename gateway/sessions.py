@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import redis.asyncio
 
@@ -125,7 +125,7 @@ class SessionStore:
 
     async def load(self, shard: int) -> tuple[ShardSession | None, int | None]:
         """A session that can be resumed, if any, and when the shard was last heard of, if ever."""
-        found = await self._client.hgetall(session_key(self._prefix, shard))
+        found = cast("dict[bytes, bytes]", await self._client.hgetall(session_key(self._prefix, shard)))
         stored = {key.decode(): value.decode() for key, value in found.items()}
         if not stored:
             return None, None

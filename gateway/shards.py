@@ -56,8 +56,9 @@ class GatedShard(hikari_shard.GatewayShardImpl):
         self._transport: _GatedTransport | None = None
         super().__init__(**settings)
 
+    # hikari keeps the transport in a slot of this name; a property in its place sees it come and go.
     @property
-    def _ws(self) -> Any:
+    def _ws(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self._transport
 
     @_ws.setter

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from guildstream.discord.payloads import Event, Payload, event, optional_id
 
-__all__ = ["channel_event", "guild_update", "guild_updates", "role_delete", "role_update"]
+__all__ = ["channel_event", "guild_updates", "role_delete", "role_update"]
 
 _KINDS: Final = {
     0: "text",
@@ -23,12 +23,15 @@ _KINDS: Final = {
     16: "media",
 }
 _MAX_TEXT: Final = 200
-#: Channels and roles in one event; a guild has up to 500 and 250, an event 64 KiB.
-_MAX_ITEMS: Final = 200
+#: Channels and roles in one event; a guild has up to 500 and 250, an event 64 KiB, a name 400 bytes.
+_MAX_ITEMS: Final = 60
 
 
 def guild_updates(guild: Payload, ts: int) -> Iterator[Event]:
-    """GUILD_CREATE: the attributes, with all channels, threads and roles, in as many events as they need."""
+    """GUILD_CREATE and GUILD_UPDATE: the attributes, with channels, threads and roles, in as many events as they need.
+
+    A list of channels or roles says how these are; it doesn't say that there are no others.
+    """
     places = (*(guild.get("channels") or ()), *(guild.get("threads") or ()))
     channels = [channel_data(item) for item in places if int(item["id"])]
     roles = [role_data(item) for item in guild.get("roles") or ()]
@@ -36,13 +39,6 @@ def guild_updates(guild: Payload, ts: int) -> Iterator[Event]:
     for at in range(0, max(len(channels), len(roles), 1), _MAX_ITEMS):
         lists = {"channels": channels[at : at + _MAX_ITEMS], "roles": roles[at : at + _MAX_ITEMS]}
         yield event("guild_update", ts, int(guild["id"]), head | {key: items for key, items in lists.items() if items})
-
-
-def guild_update(guild: Payload, ts: int) -> list[Event]:
-    """GUILD_UPDATE: attributes and roles; it carries no channels."""
-    roles = [role_data(item) for item in guild.get("roles") or ()]
-    data = _attributes(guild) | ({"roles": roles[:_MAX_ITEMS]} if roles else {})
-    return [event("guild_update", ts, int(guild["id"]), data)]
 
 
 def channel_event(kind: str, channel: Payload, ts: int) -> list[Event]:

@@ -49,7 +49,7 @@ class Translator:
             "MESSAGE_REACTION_REMOVE_EMOJI": messages.reaction_clear,
             "VOICE_STATE_UPDATE": self._voice_state,
             "GUILD_CREATE": self._guild_create,
-            "GUILD_UPDATE": guilds.guild_update,
+            "GUILD_UPDATE": guilds.guild_updates,
             "GUILD_DELETE": _guild_delete,
             "GUILD_MEMBER_ADD": lambda payload, ts: members.member_join(payload, self._members, ts),
             "GUILD_MEMBER_UPDATE": lambda payload, ts: members.member_update(payload, self._members, ts),
