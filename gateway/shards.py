@@ -58,11 +58,11 @@ class GatedShard(hikari_shard.GatewayShardImpl):
 
     # hikari keeps the transport in a slot of this name; a property in its place sees it come and go.
     @property
-    def _ws(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def _ws(self) -> Any:
         return self._transport
 
     @_ws.setter
-    def _ws(self, transport: Any) -> None:
+    def _ws(self, transport: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if transport is None:
             if self._transport is not None:
                 self._disconnected()
