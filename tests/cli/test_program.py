@@ -10,8 +10,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from gateway.simulator import demo_token
 from guildstream import __version__
-from guildstream.cli import main
+from guildstream.cli import demo, main
 from guildstream.cli.settings_page import render
 from guildstream.components import GROUP, component_names, find_component
 from guildstream.errors import ConfigError
@@ -182,3 +183,7 @@ def test_only_the_environment_that_is_passed_counts(monkeypatch: pytest.MonkeyPa
 def test_what_orchestrators_inject_is_no_setting_but_our_ports_are() -> None:
     injected = {"GUILDSTREAM_SERVICE_HOST": "10.0.0.1", "GUILDSTREAM_PORT_8080_TCP_ADDR": "10.0.0.1"}
     assert load_settings(injected | {"GUILDSTREAM_HTTP_PORT": "8123"}).http_port == 8123
+
+
+def test_the_demo_knows_the_token_of_its_simulated_discord() -> None:
+    assert demo_token() == demo._TOKEN
