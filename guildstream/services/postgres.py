@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import sys
@@ -120,6 +121,7 @@ class PostgresServer(Server):
         """
         if self.directory.exists():
             return
+        _require_account(self.place.user)
         free = shutil.disk_usage(self.place.home).free
         if free < _LEAST_FREE_BYTES:
             needed = _LEAST_FREE_BYTES // _MIB
@@ -203,6 +205,14 @@ class PostgresServer(Server):
             msg = "a server without programs can be found and stopped, not started"
             raise ValueError(msg)
         return self._programs.postgres_bin / name
+
+
+def _require_account(user: ServerUser) -> None:
+    try:
+        pwd.getpwuid(user.uid)
+    except KeyError:
+        msg = f"user id {user.uid} has no account (in /etc/passwd), and PostgreSQL makes no database for such a user"
+        raise ConfigError(msg) from None
 
 
 def _dynamic_shared_memory(user: ServerUser) -> str:

@@ -150,6 +150,19 @@ def test_an_ordinary_user_needs_no_root(data_dir: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "[0]\n", "")
 
 
+@needs_root
+def test_a_user_id_without_an_account_is_told_why(data_dir: Path) -> None:
+    nobody_has_it = 54_321
+    python = interpreter_for(nobody_has_it)
+    data_dir.parent.chmod(0o777)
+    program = "import sys; from pathlib import Path; from guildstream.services import start_services; "
+    program += "start_services(Path(sys.argv[1]))"
+    done = run_as(nobody_has_it, [python, "-c", program, str(data_dir)])
+    assert "ConfigError: user id 54321 has no account" in done.stderr
+    assert not list_processes(data_dir)
+    shutil.rmtree(data_dir)
+
+
 def interpreter_for(uid: int) -> str:
     """An interpreter of this version that the account can run with our packages, or skip the test."""
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
