@@ -10,7 +10,7 @@ from guildstream import metrics
 from guildstream.errors import StreamDamaged
 from guildstream.results import Results, decode_results
 from sinks.batch import Batch
-from sinks.offsets import Offset, check_continues
+from sinks.offsets import Offset, check_continues, check_not_rewound
 from sinks.reader import ResultsStreams
 
 __all__ = ["Preparation", "StoppedPartitions"]
@@ -91,6 +91,14 @@ class Preparation:
             else:
                 self._offsets[partition] = offset
         return batch if batch.results else None
+
+    def check_commits(self, commits: Mapping[int, int]) -> None:
+        """Stop partitions whose last commit in Redis lies before what was read of them."""
+        for partition, offset in self._offsets.items():
+            try:
+                check_not_rewound(partition, offset, commits[partition])
+            except StreamDamaged as error:
+                self._stopped.stop(partition, error)
 
     def _fill(self, block_ms: int | None) -> None:
         """Read more for the partitions that have nothing waiting; wait only if none has anything."""

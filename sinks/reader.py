@@ -85,10 +85,7 @@ class ResultsStreams:
         for partition, offset in offsets.items():
             pipe.xgroup_create(self._keys[partition].results, GROUP, id=offset.results_id, mkstream=True)
         with redis_errors():
-            replies = pipe.execute(raise_on_error=False)
-            for reply in replies:
-                if isinstance(reply, Exception) and "BUSYGROUP" not in str(reply):
-                    raise reply
+            _raise_unless(pipe.execute(raise_on_error=False), "BUSYGROUP")
 
     def done(self, offsets: Mapping[int, Offset]) -> None:
         """Say that everything up to these offsets is loaded, and trim it from the results."""
@@ -101,12 +98,19 @@ class ResultsStreams:
             read = offset.commit if self._counts_read else None
             pipe.xgroup_setid(names.results, GROUP, offset.results_id, entries_read=read)
         with redis_errors():
-            pipe.execute()
+            _raise_unless(pipe.execute(raise_on_error=False), "NOGROUP", "requires the key to exist")
 
     def _learn_size(self, found: Mapping[int, Sequence[tuple[str, bytes]]]) -> None:
         sizes = [len(payload) for entries in found.values() for _, payload in entries]
         if sizes:
             self._entry_bytes = max(256.0, 0.7 * self._entry_bytes + 0.3 * sum(sizes) / len(sizes), max(sizes) / 4)
+
+
+def _raise_unless(replies: Sequence[Any], *expected: str) -> None:
+    """Raise the first error that isn't one of the expected; those change nothing that matters."""
+    for reply in replies:
+        if isinstance(reply, Exception) and not any(words in str(reply) for words in expected):
+            raise reply
 
 
 def _counts_entries_read(client: redis.Redis) -> bool:

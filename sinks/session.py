@@ -25,7 +25,7 @@ from sinks.reader import ResultsStreams
 __all__ = ["Care", "RowsRefusedError", "Session"]
 
 _BLOCK_MS: Final = 250
-_CHORES_SECONDS: Final = 5.0
+_CHORES_SECONDS: Final = 2.0
 #: What PostgreSQL says of rows that it refuses as they are.
 _REFUSALS: Final = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
 
@@ -70,13 +70,22 @@ class Session:
         loader: rows into PostgreSQL.
         preparation: what makes batches.
         care: outlives the session.
+        check_redis: makes sure that Redis still holds what it held, however its client came back to it.
     """
 
-    def __init__(self, streams: ResultsStreams, loader: Loader, preparation: Preparation, care: Care) -> None:
+    def __init__(
+        self,
+        streams: ResultsStreams,
+        loader: Loader,
+        preparation: Preparation,
+        care: Care,
+        check_redis: Callable[[], None],
+    ) -> None:
         self._streams = streams
         self._loader = loader
         self._preparation = preparation
         self._care = care
+        self._check_redis = check_redis
         self._chores_due = 0.0
 
     def work(self, stop: threading.Event, *, on_progress: Callable[[], None]) -> None:
@@ -90,6 +99,7 @@ class Session:
             OffsetsMovedError: another sink was faster.
             RowsRefusedError: rows were refused; ``care`` knows.
             RedisUnavailable: Redis is away.
+            StreamDamaged: Redis holds another deployment now.
             psycopg.Error: as the server says.
         """
         loading: tuple[Batch, Future[None]] | None = None
@@ -122,10 +132,12 @@ class Session:
         metrics.SINK_FRESHNESS_SECONDS.set(max(0.0, (SYSTEM_CLOCK.now_ms() - newest_ms) / 1000))
 
     def _do_chores(self, *, idle: bool) -> None:
-        """Partitions for the next days, and the lag as a metric; only while the connection is free."""
-        if not idle or time.monotonic() < self._chores_due:
+        """Checks, the lag as a metric, and partitions for the next days while the connection is free."""
+        if time.monotonic() < self._chores_due:
             return
         self._chores_due = time.monotonic() + _CHORES_SECONDS
-        self._loader.make_partitions(partitions_ahead(SYSTEM_CLOCK.now_ms()))
+        self._check_redis()
+        if idle:
+            self._loader.make_partitions(partitions_ahead(SYSTEM_CLOCK.now_ms()))
         for number, length in self._streams.lengths().items():
             metrics.SINK_LAG_ENTRIES.labels(partition=str(number)).set(length)

@@ -21,7 +21,7 @@ from guildstream.settings import Settings
 from sinks.background import FoldThread
 from sinks.connections import connect_postgres, database_errors, redis_errors
 from sinks.loader import Loader, OffsetsMovedError
-from sinks.offsets import OffsetTable, check_not_rewound
+from sinks.offsets import OffsetTable
 from sinks.preparation import Preparation, StoppedPartitions
 from sinks.reader import ResultsStreams
 from sinks.refresh import refresh
@@ -117,17 +117,11 @@ class Sink:
         with redis_errors():
             table = OffsetTable(self._same_deployment(client))
             streams = ResultsStreams(client, self._keys, self._settings.partitions)
-            commits = streams.commits()
         with database_errors():
             offsets = table.read(connection)
             loader = Loader(connection, table)
             if others := table.other_deployments(connection):
                 _log.warning("the database also holds results of other deployments: %s", ", ".join(others))
-        for partition, offset in offsets.items():
-            try:
-                check_not_rewound(partition, offset, commits[partition])
-            except StreamDamaged as error:
-                self.stopped.stop(partition, error)
         streams.create_groups(offsets)
         preparation = Preparation(
             streams,
@@ -136,7 +130,14 @@ class Sink:
             batch_events=self._settings.sink_batch_events,
             store_events=self._settings.store_events,
         )
-        return Session(streams, loader, preparation, self._care)
+
+        def check_redis() -> None:
+            with redis_errors():
+                self._same_deployment(client)
+            preparation.check_commits(streams.commits())
+
+        check_redis()
+        return Session(streams, loader, preparation, self._care, check_redis)
 
     def _same_deployment(self, client: redis.Redis) -> Deployment:
         found = ensure_deployment(client, self._keys, self._settings.partitions)

@@ -118,7 +118,7 @@ def message_commit(
     panes: float = 0.7,
     totals: float = 0.25,
     awards: float = 0.2,
-) -> None:
+) -> Results:
     """One commit of messages, in time order, with panes, totals and awards in these shares of the events."""
     guild = guild_of(partition, dice.randrange(3), production.partitions)
     assert partition_of(guild, production.partitions) == partition
@@ -156,7 +156,7 @@ def message_commit(
             rows["awards"].append(
                 [event_id, ts, ts, day, guild, guild + channel, user_id, "message", 1, 20, 1000, 20, 1, event_id]
             )
-    production.commit(partition, events, **rows)
+    return production.commit(partition, events, **rows)
 
 
 def voice_row(segment: bytes, guild: int, user: int, started_ms: int, counted_ms: int, *, ended: bool) -> list[Any]:
