@@ -13,9 +13,8 @@ from guildstream.events import (
     MessageDelete,
     MessageDeleteBulk,
     MessageUpdate,
-    session_digest,
+    event_uuid,
     snowflake,
-    uuid_from,
 )
 from guildstream.measures import M
 from processors.rules.policy import ONE, Policy
@@ -31,12 +30,19 @@ _NAME_CHARS = 64
 
 _MESSAGES, _SIZED, _CHARS, _ATTACHMENTS, _REPLIES, _XP = M.MESSAGES, M.SIZED, M.CHARS, M.ATTACHMENTS, M.REPLIES, M.XP
 
-_digest = lru_cache(maxsize=1024)(session_digest)
+
+@lru_cache(maxsize=1024)
+def _id_prefix(session: str) -> bytes:
+    """The half of an event's id that its session alone decides."""
+    return event_uuid(session, 0, 0)[:8]
 
 
 def event_id(event: Event) -> bytes:
-    """The 16 bytes that identify an event."""
-    return uuid_from(_digest(event.session), event.seq, event.part)
+    """``event_uuid`` of an event, at a third of its cost where ``seq`` and ``part`` are of usual size."""
+    seq, part = event.seq, event.part
+    if seq >> 46 or part >> 16:
+        return event_uuid(event.session, seq, part)
+    return _id_prefix(event.session) + (1 << 63 | seq << 16 | part).to_bytes(8, "big")
 
 
 def required(value: int | str | None, event: Event, name: str) -> int:

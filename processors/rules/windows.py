@@ -76,19 +76,15 @@ class Window:
 
 
 def encode_window(window: Window) -> bytes:
-    """A window as bytes; of each row only what isn't 0."""
-    rows: list[list[int]] = []
-    for place, row in window.rows.items():
-        sparse = [*place]
-        for index, value in enumerate(row):
-            if value:
-                sparse += (index, value)
-        rows.append(sparse)
+    """A window as bytes."""
     interval = (window.start_ms, window.end_ms, window.day, window.voice)
+    # Full rows: zeros are a byte each, and leaving them out would cost more than writing them.
+    rows = list(window.rows.items())
     return msgspec.msgpack.encode((_VERSION, window.guild_id, *interval, list(window.bots), rows))
 
 
-_decoder = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, bool, set[int], list[list[int]]])
+_Row = tuple[tuple[int, int], list[int]]
+_decoder = msgspec.msgpack.Decoder(tuple[int, int, int, int, int, bool, set[int], list[_Row]])
 
 
 def decode_window(value: bytes) -> Window:
@@ -103,11 +99,7 @@ def decode_window(value: bytes) -> Window:
         raise ConfigError(f"a window can't be read, was it written by another release? {error}") from error
     check_version("window", version)
     window = Window(guild_id, start_ms, end_ms, day, voice=voice)
-    window.bots = bots
-    for sparse in rows:
-        row = window.new_row((sparse[0], sparse[1]), bot=False)
-        for index in range(2, len(sparse), 2):
-            row[sparse[index]] = sparse[index + 1]
+    window.bots, window.rows = bots, dict(rows)
     window.changed, window.stored = False, True
     return window
 
