@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import faust
+from faust.types import StreamT
 
 from guildstream.clock import SYSTEM_CLOCK, Clock
 from guildstream.errors import ConfigError
 from guildstream.settings import Settings
 from processors.activity import EVENTS, STATES, Activity
-from processors.transport import Transport, TransportOptions, chunked
+from processors.transport import Chunk, Transport, TransportOptions, chunked
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "transport_of"]
 
 
 def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> faust.App:
@@ -31,14 +34,14 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> faust.App:
         stream_wait_empty=True,
         store="memory://",
     )
-    transport: Transport = app.transport
+    transport = transport_of(app)
     transport.options = _options(settings, settings.redis_url)
     transport.keep(*STATES)
     activity = Activity(settings, clock)
     transport.commit_hooks.append(activity.before_commit)
 
     @app.agent(chunked(app, EVENTS), name="guildstream.activity")
-    async def apply_rules(chunks: faust.Stream) -> None:  # type: ignore[type-arg]
+    async def apply_rules(chunks: StreamT[Chunk]) -> None:
         async for chunk in chunks:
             try:
                 await activity.process(chunk)
@@ -46,6 +49,11 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> faust.App:
                 chunk.fail(error)
 
     return app
+
+
+def transport_of(app: faust.App) -> Transport:
+    """The app's transport, which Faust knows by its general interface only."""
+    return cast("Transport", app.transport)
 
 
 def _options(settings: Settings, redis_url: str) -> TransportOptions:

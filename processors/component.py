@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
-from typing import Any, Final
+from typing import Final, cast
 
 import faust
 
@@ -17,6 +18,7 @@ from guildstream.http import HealthServer
 from guildstream.keys import Keys
 from guildstream.settings import Settings
 from processors.app import create_app
+from processors.transport.consumer import Consumer
 
 __all__ = ["run"]
 
@@ -38,6 +40,7 @@ def run(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
+    _calm_garbage_collector()
     app = create_app(settings)
     await _prepare(settings)
     stopped = asyncio.Event()
@@ -55,6 +58,13 @@ async def _serve(settings: Settings) -> int:
         logger.error("the processor can't go on: %s", app.crash_reason)
         return 1
     return 0
+
+
+def _calm_garbage_collector() -> None:
+    """Look for cycles rarely: a chunk makes thousands of objects and no cycles, and state lives long."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 async def _prepare(settings: Settings) -> None:
@@ -77,11 +87,11 @@ async def _until_stopped(app: faust.App, stopped: asyncio.Event) -> None:
         done, _ = await asyncio.wait([waiting], timeout=0.5)
         if done:
             return
-        _publish_metrics(app.consumer)
+        _publish_metrics(_consumer(app))
     waiting.cancel()
 
 
-def _publish_metrics(consumer: Any) -> None:
+def _publish_metrics(consumer: Consumer) -> None:
     metrics.PARTITIONS_OWNED.set(len(consumer.lanes))
 
 
@@ -89,7 +99,7 @@ async def _stop(app: faust.App, health: HealthServer) -> None:
     """One deadline for all of it: commit, give leases back, close."""
     try:
         async with asyncio.timeout(_STOP_SECONDS):
-            await app.consumer.stop_lanes()
+            await _consumer(app).stop_lanes()
             await app.stop()
             await health.stop()
     except TimeoutError as error:
@@ -99,5 +109,9 @@ async def _stop(app: faust.App, health: HealthServer) -> None:
         raise GuildstreamError(msg) from error
 
 
+def _consumer(app: faust.App) -> Consumer:
+    return cast("Consumer", app.consumer)
+
+
 def _ready(app: faust.App) -> bool:
-    return bool(app.consumer.healthy and app.consumer.lanes)
+    return bool(_consumer(app).healthy and _consumer(app).lanes)
