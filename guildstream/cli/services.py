@@ -8,7 +8,7 @@ import click
 
 from guildstream.cli.invocation import Invocation, data_dir_option
 from guildstream.errors import ConfigError
-from guildstream.services import find_services, start_services, stop_services
+from guildstream.services import find_services, remove_services, start_services, stop_services
 from guildstream.settings import default_data_dir
 
 __all__ = ["services"]
@@ -50,4 +50,17 @@ def url(invocation: Invocation, server: Literal["redis", "postgres"]) -> int:
     if urls is None:
         raise ConfigError(f"no servers run under {data_dir}: `guildstream services start --data-dir {data_dir}`")
     click.echo(urls.redis if server == "redis" else urls.database)
+    return 0
+
+
+@services.command()
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@data_dir_option
+@click.pass_obj
+def remove(invocation: Invocation, yes: bool) -> int:
+    """Stop both and delete all of their data. What is gone is gone."""
+    data_dir = invocation.settings().data_dir or default_data_dir()
+    if not yes:
+        click.confirm(f"delete the databases of {data_dir} for good?", abort=True)
+    remove_services(data_dir)
     return 0
