@@ -1,7 +1,7 @@
 """Current attributes of guilds, channels, roles, users and members, derived from accepted events.
 
-The newest by event time wins, column by column; an older event only fills what is not known. The same
-rule merges events of a batch here and batches in PostgreSQL, so that neither order nor batching matters.
+The newest event wins, column by column; one that comes after a newer one only fills what is not known.
+The same rule merges events of a batch here and batches in PostgreSQL, so that batching doesn't matter.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Stage:
         def work() -> None:
             try:
                 sink.run(stop)
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001 - raised again by the test
                 errors.append(error)
 
         thread = threading.Thread(target=work)

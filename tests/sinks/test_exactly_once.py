@@ -60,7 +60,7 @@ def untrimmed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave results in Redis, so that a second database can be loaded from the same."""
     from sinks.reader import ResultsStreams
 
-    monkeypatch.setattr(ResultsStreams, "done", lambda self, offsets: None)
+    monkeypatch.setattr(ResultsStreams, "done", lambda _self, _offsets: None)
 
 
 @pytest.mark.chaos
@@ -229,7 +229,7 @@ def test_trimmed_raw_events_stop_their_partition(stage: Stage) -> None:
 
 
 def test_a_new_deployment_under_a_running_sink_ends_it(stage: Stage) -> None:
-    with pytest.raises(StreamDamaged, match="lost everything"), stage.sink() as sink:
+    with pytest.raises(StreamDamaged, match="lost everything"), stage.sink() as sink:  # noqa: PT012 - raised by the thread
         wait_until(lambda: sink.ready, what="readiness")
         stage.production.client.flushall()
         wait_until(lambda: not sink.ready, what="the end")
