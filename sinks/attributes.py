@@ -1,7 +1,8 @@
 """Current attributes of guilds, channels, roles, users and members, derived from accepted events.
 
 The newest event wins, column by column; one that comes after a newer one only fills what is not known.
-The same rule merges events of a batch here and batches in PostgreSQL, so that batching doesn't matter.
+The same rule merges events of a batch here and batches in PostgreSQL, so that events in order of time end
+the same however they are batched.
 """
 
 from __future__ import annotations

@@ -70,6 +70,7 @@ def written(dsn: str, batches: list[list[StoredEvent]]) -> dict[str, list[tuple[
 
 @pytest.mark.parametrize("events", [EVENTS, MEMBERS])
 def test_any_batches_end_the_same(database_url: str, events: list[StoredEvent]) -> None:
+    events = sorted(events, key=lambda event: event.ts)
     expected = written(database_url, [events])
     for cut in range(len(events)):
         assert written(database_url, [events[:cut], events[cut:]]) == expected
