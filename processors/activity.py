@@ -23,7 +23,7 @@ from processors.rules.partition import Outcome, PartitionRules, RuleOptions
 from processors.rules.tables import TABLE_SPECS, Tables
 from processors.transport import Chunk, ChunkEntry, CommitRange, KeyedState, Partition
 
-__all__ = ["EVENTS", "STATES", "Activity"]
+__all__ = ["EVENTS", "STATES", "Activity", "dropped_ranges"]
 
 EVENTS: Final = "events"
 #: Un-emitted window rows in memory beyond which an early pane comes at once.
@@ -113,7 +113,7 @@ class Activity:
             last_id=covered.last_id,
             first_position=covered.position,
             positions=covered.count,
-            dropped=_ranges(work.dropped, covered.position),
+            dropped=dropped_ranges(work.dropped, covered.position),
             activity=drained.activity,
             sessions=drained.sessions,
             awards=drained.awards,
@@ -161,7 +161,7 @@ def _decode_one(chunk: Chunk, entry: ChunkEntry, index: int, payload: bytes, rea
     return None
 
 
-def _ranges(positions: list[int], first: int) -> list[tuple[int, int]]:
+def dropped_ranges(positions: list[int], first: int) -> list[tuple[int, int]]:
     """Rising positions as half-open ranges relative to ``first``."""
     found: list[tuple[int, int]] = []
     start = stop = -1

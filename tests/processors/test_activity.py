@@ -1,0 +1,106 @@
+"""The agent over real Redis: what it drops, sets aside and hands over, position by position."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guildstream.codec import pack_events
+from guildstream.connections import connect_redis
+from guildstream.keys import Keys, partition_of
+from guildstream.results import Results, decode_results
+from guildstream.settings import load_settings
+from processors.activity import dropped_ranges
+from processors.app import create_app
+
+GUILD = 5 << 22
+KEYS = Keys().partition(partition_of(GUILD, 2))
+
+
+@given(st.sets(st.integers(0, 60)), st.integers(0, 1000))
+def test_ranges_hold_exactly_the_dropped_positions(dropped: set[int], first: int) -> None:
+    ranges = dropped_ranges([first + index for index in sorted(dropped)], first)
+    assert [index for start, stop in ranges for index in range(start, stop)] == sorted(dropped)
+    assert all(stop < start for (_, stop), (start, _) in pairwise(ranges))
+
+
+def message(seq: int, **changes: Any) -> dict[str, Any]:
+    event = {"v": 1, "type": "message_create", "ts": 1_760_000_000_000 + seq * 1000, "guild_id": GUILD}
+    event |= {"channel_id": 7, "user_id": 9, "session": "s", "seq": seq, "data": {"message_id": seq + 1, "chars": 5}}
+    return event | changes
+
+
+def publish(url: str, payloads: list[bytes]) -> None:
+    with connect_redis(url) as client:
+        for fields in pack_events(payloads):
+            client.xadd(KEYS.events, dict(fields))
+
+
+async def process(url: str, payloads: int) -> list[Results]:
+    """Run the app until that many payloads are committed; what it handed over."""
+    app = create_app(load_settings({}, redis_url=url, partitions=2, early_pane_seconds=0))
+    await app.start()
+    try:
+        with connect_redis(url) as client:
+            async with asyncio.timeout(30):
+                while int(client.hget(KEYS.offset, "positions") or 0) < payloads:
+                    await asyncio.sleep(0.02)
+            return [decode_results(fields[b"r"]) for _, fields in client.xrange(KEYS.results)]
+    finally:
+        await app.consumer.stop_lanes()
+        await app.stop()
+
+
+async def test_what_is_dropped_is_named_and_what_is_bad_is_set_aside(redis_url: str) -> None:
+    good = [message(seq) for seq in range(5)]
+    payloads = [orjson.dumps(event) for event in good]
+    payloads.insert(2, b"{no json")
+    payloads.insert(4, orjson.dumps(message(1)))
+    payloads.append(orjson.dumps(message(9, type="telepathy")))
+    payloads.append(
+        orjson.dumps({"v": 1, "type": "heartbeat", "ts": good[-1]["ts"], "session": "s", "data": {"final": True}})
+    )
+    publish(redis_url, payloads)
+    results = await process(redis_url, len(payloads))
+
+    assert [entry.commit for entry in results] == list(range(1, len(results) + 1))
+    dropped = {
+        entry.first_position + index
+        for entry in results
+        for start, stop in entry.dropped
+        for index in range(start, stop)
+    }
+    assert dropped == {2, 4, 7, 8}
+    rows = [row for entry in results for row in entry.activity]
+    assert sum(row[-1][0] for row in rows) == len(good)
+    with connect_redis(redis_url) as client:
+        counters = {name.decode(): int(value) for name, value in client.hgetall(KEYS.counters).items() if int(value)}
+        assert counters == {"accepted": 5, "duplicate": 1, "invalid": 1, "unknown": 1, "heartbeat": 1}
+        ((_, letter),) = client.xrange(KEYS.dead)
+        assert letter[b"e"] == b"{no json"
+        assert letter[b"reason"] == b"not_json"
+        assert letter[b"origin"].endswith(b" 2")
+        assert client.zscore(KEYS.board(GUILD, "all"), "9") is not None
+
+
+async def test_a_pane_is_shown_though_no_further_entry_comes(redis_url: str) -> None:
+    publish(redis_url, [orjson.dumps(message(0))])
+    app = create_app(load_settings({}, redis_url=redis_url, partitions=2, early_pane_seconds=0.5))
+    await app.start()
+    try:
+        with connect_redis(redis_url) as client:
+            async with asyncio.timeout(30):
+                while True:
+                    entries = [decode_results(fields[b"r"]) for _, fields in client.xrange(KEYS.results)]
+                    if any(entry.activity for entry in entries):
+                        break
+                    await asyncio.sleep(0.05)
+    finally:
+        await app.consumer.stop_lanes()
+        await app.stop()
+    assert [row[-1][0] for entry in entries for row in entry.activity] == [1]
