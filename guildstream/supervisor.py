@@ -130,7 +130,7 @@ class Supervisor:
         self,
         children: Sequence[Child],
         *,
-        grace_seconds: float = 20.0,
+        grace_seconds: float = 25.0,
         on_change: Callable[[str], None] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:

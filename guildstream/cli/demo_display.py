@@ -81,12 +81,18 @@ def _line(sample: Sample, elapsed_seconds: float) -> str:
 
 def render(sample: Sample, elapsed_seconds: float) -> RenderableType:
     """The picture: the pipeline's numbers, then the leaders of the busiest guild."""
-    pipeline = Table(title=f"guildstream, {elapsed_seconds:.0f} s", title_justify="left", show_header=False)
+    pipeline = Table(show_header=False)
     for name, value in _numbers(sample, elapsed_seconds):
         pipeline.add_row(name, Text(value, justify="right"))
-    leaders = Table(title=f"top members of guild {sample.guild_id or '…'}", title_justify="left")
+    leaders = Table()
     for name in ("member", "XP", "level"):
         leaders.add_column(name, justify="left" if name == "member" else "right")
     for member, xp, level in sample.top:
         leaders.add_row(Text(member), f"{xp:,}", str(level))
-    return Group(pipeline, leaders)
+    guild = sample.guild_name or sample.guild_id or "…"
+    return Group(
+        Text(f"guildstream, {elapsed_seconds:.0f} s", style="bold"),
+        pipeline,
+        Text(f"top members of {guild}", style="bold"),
+        leaders,
+    )

@@ -24,9 +24,10 @@ SELECT coalesce(sum(n_tup_ins), 0)::bigint FROM pg_stat_user_tables
 WHERE schemaname = 'guildstream' AND relname NOT IN ('migrations', 'scripts', 'sink_offsets', 'refresh_state')
 """
 _TOP: Final = """
-SELECT guild_id, user_id, coalesce(display_name, user_id::text), value, level
-FROM (SELECT guild_id FROM guildstream.member_totals GROUP BY guild_id ORDER BY sum(xp) DESC, guild_id LIMIT 1) busiest,
-     analytics.leaderboard(guild_id, 'all', 'xp', NULL, 5, 0)
+SELECT busiest.guild_id, guilds.name, coalesce(display_name, user_id::text), value, level
+FROM (SELECT guild_id FROM guildstream.member_totals GROUP BY guild_id ORDER BY sum(xp) DESC, guild_id LIMIT 1) busiest
+LEFT JOIN guildstream.guilds USING (guild_id)
+CROSS JOIN analytics.leaderboard(busiest.guild_id, 'all', 'xp', NULL, 5, 0)
 """
 _RECENT_SECONDS: Final = 5.0
 
@@ -45,6 +46,7 @@ class Sample:
         freshness_seconds: from an event's entry in Redis to its commit in PostgreSQL, the slowest of the
             recent ones; None where nothing was loaded lately.
         guild_id: the guild with the most XP.
+        guild_name: its name, once known.
         top: its members: name, XP, level.
     """
 
@@ -56,6 +58,7 @@ class Sample:
     rows: int = 0
     freshness_seconds: float | None = None
     guild_id: int | None = None
+    guild_name: str | None = None
     top: list[tuple[str, int, int]] = field(default_factory=list)
 
 
@@ -101,6 +104,7 @@ class DemoNumbers:
             rows=rows[0] if rows else 0,
             freshness_seconds=_freshness(states),
             guild_id=top[0][0] if top else None,
+            guild_name=top[0][1] if top else None,
             top=[(name, value, level) for _, _, name, value, level in top],
         )
 
