@@ -171,8 +171,8 @@ class Server(ABC):
         Raises:
             ConfigError: it doesn't end.
         """
-        record = self.record()
-        if record is None or (token is not None and record.token != token):
+        record = self.record() or Record(0, 0, "")  # a lost record is no reason to leave a server behind
+        if token is not None and record.token != token:
             return
         for number in (self.stop_signal, self.hard_stop_signal):
             if (pid := self.pid(record)) is not None:

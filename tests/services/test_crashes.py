@@ -154,6 +154,14 @@ def test_a_server_frozen_by_somebody_is_reported_not_doubled(data_dir: Path) -> 
         os.kill(pid, signal.SIGCONT)
 
 
+def test_servers_whose_records_are_lost_can_still_be_stopped(data_dir: Path) -> None:
+    start_services(data_dir, durable=False)
+    for name in ("redis.json", "postgres.json"):
+        (services_dir(data_dir) / name).unlink()
+    stop_services(data_dir)
+    assert not list_processes(data_dir)
+
+
 def test_postgres_alone_killed_hard_leaves_no_old_session_behind(data_dir: Path) -> None:
     urls = start_services(data_dir)
     place = find_place(data_dir)
