@@ -100,9 +100,10 @@ class _Gateway:
             if await self._agree_on_deployment():
                 self._outbox.start()
                 async with asyncio.TaskGroup() as tasks:
-                    keeping = tasks.create_task(self._keep(), name="gateway keeping")
+                    keeping = [tasks.create_task(self._keep()), tasks.create_task(self._renew_leases())]
                     await self._listen()
-                    keeping.cancel()
+                    for task in keeping:
+                        task.cancel()
                 await self._finish()
         finally:
             await health.stop()
@@ -154,19 +155,15 @@ class _Gateway:
         await bot.join()
 
     async def _keep(self) -> None:
-        """Heartbeats where they are due, positions, leases, metrics."""
-        renewing = asyncio.create_task(self._renew_leases(), name="gateway leases")
-        try:
-            while True:
-                # While the gate is shut, dispatches wait unread: nothing may say that all was published.
-                if not self._outbox.congested:
-                    for source in self._book.sources.values():
-                        source.heartbeat()
-                self._book.store_positions()
-                self._book.count_dispatches()
-                await asyncio.sleep(_TICK_SECONDS)
-        finally:
-            renewing.cancel()
+        """Heartbeats where they are due, positions, metrics."""
+        while True:
+            # While the gate is shut, dispatches wait unread: nothing may say that all was published.
+            if not self._outbox.congested:
+                for source in self._book.sources.values():
+                    source.heartbeat()
+            self._book.store_positions()
+            self._book.count_dispatches()
+            await asyncio.sleep(_TICK_SECONDS)
 
     async def _renew_leases(self) -> None:
         while True:

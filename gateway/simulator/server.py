@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import logging
 from typing import Any, Final
@@ -13,12 +12,13 @@ import orjson
 from aiohttp import web
 
 from gateway.simulator.ledger import Ledger
+from gateway.simulator.rest import BOT, answer, demo_token
 from gateway.simulator.sessions import Connection, Session
 from gateway.simulator.traffic import Dispatch, Traffic, guild_create
 from gateway.simulator.world import BOT_USER_ID, Guild, make_world
 from guildstream.clock import SYSTEM_CLOCK, Clock
 
-__all__ = ["SimulatedDiscord", "demo_token"]
+__all__ = ["SimulatedDiscord"]
 
 _log = logging.getLogger("guildstream.simulator")
 
@@ -26,24 +26,6 @@ _TICK_SECONDS: Final = 0.02
 _MESSAGE_CONTENT: Final = 1 << 15
 _HEARTBEAT, _IDENTIFY, _RESUME, _INVALID_SESSION, _HELLO, _ACK = 1, 2, 6, 9, 10, 11
 _AUTHENTICATION_FAILED: Final = 4004
-_BOT: Final = {
-    "id": str(BOT_USER_ID),
-    "username": "guildstream",
-    "global_name": None,
-    "discriminator": "0",
-    "avatar": None,
-    "bot": True,
-    "flags": 0,
-    "public_flags": 0,
-    "mfa_enabled": False,
-    "verified": True,
-}
-
-
-def demo_token() -> str:
-    """The token that the simulated Discord takes."""
-    user = base64.urlsafe_b64encode(str(BOT_USER_ID).encode()).decode().rstrip("=")
-    return f"{user}.simulated.discord"
 
 
 class SimulatedDiscord:
@@ -127,7 +109,7 @@ class SimulatedDiscord:
             self._ticker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticker
-        self.disconnect()
+        await self.disconnect()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -139,16 +121,16 @@ class SimulatedDiscord:
         """Things happen again."""
         self._running.set()
 
-    def disconnect(self) -> None:
-        """Cut all connections; the sessions can be resumed."""
+    async def disconnect(self, code: int | None = None) -> None:
+        """End all connections, with a close code or without a word; the sessions can be resumed."""
         for session in self._sessions.values():
-            session.cut()
+            await session.cut(code)
 
-    def forget(self) -> None:
+    async def forget(self) -> None:
         """End all sessions and cut their connections: what comes back must identify."""
         for session in self._sessions.values():
             session.ended = True
-            session.cut()
+        await self.disconnect()
 
     def emit(self, dispatch: Dispatch) -> bool:
         """Give a dispatch to the session of its guild's shard; whether there was one that wants it."""
@@ -266,7 +248,7 @@ class SimulatedDiscord:
     def _ready(self, session: Session, guilds: list[Guild]) -> dict[str, Any]:
         return {
             "v": 10,
-            "user": _BOT,
+            "user": BOT,
             "guilds": [{"id": str(guild.id), "unavailable": True} for guild in guilds],
             "session_id": session.id,
             "session_type": "normal",
@@ -277,25 +259,21 @@ class SimulatedDiscord:
         }
 
     async def _rest(self, request: web.Request) -> web.Response:
-        path = request.match_info["path"]
-        if request.headers.get("Authorization") != f"Bot {demo_token()}":
-            return web.json_response({"message": "401: Unauthorized", "code": 0}, status=401)
-        if path == "gateway/bot":
-            limit = {"total": 1000, "remaining": 1000, "reset_after": 0, "max_concurrency": 1}
-            url = f"ws://{self._host}:{self._port}"
-            return web.json_response({"url": url, "shards": self._shards, "session_start_limit": limit})
-        if path in {"users/@me", "applications/@me", "oauth2/applications/@me"}:
-            return web.json_response(_BOT)
-        if path.endswith("/commands"):
-            return web.json_response([])
-        return web.json_response({"message": "404: Not Found", "code": 0}, status=404)
+        return answer(request, gateway_url=f"ws://{self._host}:{self._port}", shards=self._shards)
 
     async def _get_counts(self, _request: web.Request) -> web.Response:
         return web.json_response(self.counts())
 
     async def _act(self, request: web.Request) -> web.Response:
-        actions = {"pause": self.pause, "resume": self.resume, "disconnect": self.disconnect, "forget": self.forget}
-        actions[request.match_info["action"]]()
+        action = request.match_info["action"]
+        if action == "pause":
+            self.pause()
+        elif action == "resume":
+            self.resume()
+        elif action == "forget":
+            await self.forget()
+        else:
+            await self.disconnect(int(request.query["code"]) if "code" in request.query else None)
         return web.json_response(self.counts())
 
     async def _healthz(self, _request: web.Request) -> web.Response:

@@ -22,6 +22,7 @@ class Connection:
     """One WebSocket, compressed as asked for."""
 
     def __init__(self, socket: web.WebSocketResponse, *, compressed: bool) -> None:
+        self.closed_by_us = False
         self._socket = socket
         self._deflate = zlib.compressobj(1) if compressed else None
 
@@ -43,6 +44,7 @@ class Connection:
 
     async def close(self, code: int, message: str = "") -> None:
         """Close with a code of Discord's."""
+        self.closed_by_us = True
         await self._socket.close(code=code, message=message.encode())
 
     def abort(self) -> None:
@@ -119,7 +121,7 @@ class Session:
         if self._connection is connection:
             self._connection = None
             self._news.set()
-        if close_code in _NORMAL_CLOSURES:
+        if close_code in _NORMAL_CLOSURES and not connection.closed_by_us:
             self.ended = True
 
     async def pump(self, connection: Connection) -> None:
@@ -140,7 +142,11 @@ class Session:
         stop = min(len(self._buffer), start + _BURST)
         return [self._buffer[at] for at in range(start, stop)]
 
-    def cut(self) -> None:
-        """Cut the connection; the session stays."""
-        if self._connection is not None:
+    async def cut(self, code: int | None = None) -> None:
+        """End the connection, with a close code or without a word; the session stays."""
+        if self._connection is None:
+            return
+        if code is None:
             self._connection.abort()
+        else:
+            await self._connection.close(code)

@@ -13,14 +13,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from guildstream import metrics
-from guildstream.codec import pack_events
 from guildstream.keys import Keys
+from guildstream.publisher.batches import Batch, pack_records
 from guildstream.publisher.spool import Record, Spool, SpoolFull
-from guildstream.publisher.wire import Command, Entry, StreamWriter
+from guildstream.publisher.wire import Command, StreamWriter
 
 __all__ = ["Outbox", "OutboxCounts"]
 
@@ -53,14 +53,6 @@ class OutboxCounts:
     entries: int = 0
     errors: int = 0
     lost: int = 0
-
-
-@dataclass(slots=True)
-class _Batch:
-    records: Sequence[Record]
-    entries: Sequence[Entry]
-    notes: list[Command] = field(default_factory=list)
-    from_spool: bool = False
 
 
 class Outbox:
@@ -103,11 +95,12 @@ class Outbox:
         self._lock = threading.Lock()
         self._put_bytes = 0
         self._taken_bytes = 0
-        self._batch: _Batch | None = None
+        self._batch: Batch | None = None
         self._failures = 0
         self._retry_at = 0.0
         self._full = False
         self._tried_last = False
+        self._noted_problem = ""
         self._signaled = False
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -212,15 +205,17 @@ class Outbox:
         self._acknowledge(batch)
         return True
 
-    def _next_batch(self) -> _Batch | None:
+    def _next_batch(self) -> Batch | None:
         """What to send next: from the spool as long as it holds anything, then from the queue."""
         if self._spool is not None and not self._spool.empty:
             records: Sequence[Record] = self._spool.read(_BATCH_RECORDS)
             metrics.SPOOL_BYTES.set(self._spool.bytes)
             if records:
-                return _Batch(records, self._pack(records), from_spool=True)
+                return Batch(records, pack_records(records, compress=self._compress), from_spool=True)
         records, notes = self._take()
-        return _Batch(records, self._pack(records), notes) if records or notes else None
+        if not records and not notes:
+            return None
+        return Batch(records, pack_records(records, compress=self._compress), notes)
 
     def _take(self) -> tuple[list[Record], list[Command]]:
         records: list[Record] = []
@@ -239,30 +234,17 @@ class Outbox:
         metrics.PUBLISH_PENDING.set(self.counts.accepted - self.counts.sent)
         return records, notes
 
-    def _pack(self, records: Sequence[Record]) -> list[Entry]:
-        lines: dict[tuple[int, bytes], list[bytes]] = {}
-        for partition, source, payload in records:
-            key = (partition, source)
-            if key in lines:
-                lines[key].append(payload)
-            else:
-                lines[key] = [payload]
-        return [
-            Entry(partition, fields)
-            for (partition, _), payloads in lines.items()
-            for fields in pack_events(payloads, compress=self._compress)
-        ]
-
-    def _acknowledge(self, batch: _Batch) -> None:
+    def _acknowledge(self, batch: Batch) -> None:
         if self._failures:
             _log.info("Redis takes events again", extra={"failures": self._failures})
         self._failures, self._retry_at = 0, 0.0
         self.counts.sent += len(batch.records)
         metrics.EVENTS_PUBLISHED.inc(len(batch.records))
         if batch.notes:
-            error = self._writer.run(batch.notes)
-            if error is not None:
-                _log.warning("a session's position could not be stored, it will be with the next: %s", error)
+            problem = str(self._writer.run(batch.notes) or "")
+            if problem and problem != self._noted_problem:
+                _log.warning("what is kept beside the events could not be stored, it will be tried again: %s", problem)
+            self._noted_problem = problem
 
     def _back_off(self, error: Exception) -> None:
         self.counts.errors += 1

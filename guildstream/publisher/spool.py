@@ -30,7 +30,7 @@ _SUFFIX: Final = ".spool"
 _SEGMENT_BYTES: Final = 4 * 1024 * 1024
 
 
-class SpoolFull(OSError):  # noqa: N818  # a state, not a mistake
+class SpoolFull(OSError):
     """The spool has reached its bound, or the disk refuses; nothing of the batch was kept."""
 
 

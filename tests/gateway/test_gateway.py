@@ -6,9 +6,14 @@ import signal
 from collections import Counter
 from pathlib import Path
 
+import hikari
 import pytest
 
+from gateway.bot import intents_from
+from gateway.component import run, shard_ids_from
 from guildstream.connections import connect_redis
+from guildstream.errors import ConfigError
+from guildstream.settings import load_settings
 from tests.gateway.harness import eventually, expected, published, running_gateway, simulated_discord
 from tests.servers import PrivateServer
 
@@ -123,11 +128,11 @@ async def test_cut_connections_resume_and_lost_sessions_leave_a_gap(redis_url: s
         running_gateway(redis_url, discord, tmp_path) as gateway,
     ):
         await eventually(_dispatched(discord, 300), what="300 dispatches")
-        discord.disconnect()
+        await discord.disconnect()
         await eventually(lambda: discord.counts()["resumes"] == 1, what="a RESUME")
         await _settle(discord)
         assert published(redis_url).of_type("gap") == []
-        discord.forget()
+        await discord.forget()
         await eventually(lambda: discord.counts()["identifies"] == 2, what="a second IDENTIFY")
         await _settle(discord)
         assert await gateway.stop() == 0
@@ -140,6 +145,37 @@ async def test_cut_connections_resume_and_lost_sessions_leave_a_gap(redis_url: s
         last_beat = max(beat.ts for beat in found.heartbeats[0] if beat.session == sessions[0])
         assert gap.data.from_ms >= last_beat
         assert _without_member_updates(found.counts()) == expected(discord, member_updates=False)
+
+
+async def test_a_close_code_that_ends_hikaris_shard_does_not_end_the_gateway(redis_url: str, tmp_path: Path) -> None:
+    async with (
+        simulated_discord(rate=400, guilds=4) as discord,
+        running_gateway(redis_url, discord, tmp_path) as gateway,
+    ):
+        await eventually(_dispatched(discord, 300), what="300 dispatches")
+        await discord.disconnect(4005)
+        await eventually(lambda: discord.counts()["resumes"] == 1, what="a RESUME")
+        await _settle(discord)
+        assert await gateway.stop() == 0
+        found = published(redis_url)
+        assert found.counts() == expected(discord)
+        assert found.duplicates == 0
+        assert discord.counts()["identifies"] == 1
+
+
+async def test_shards_share_a_process(redis_url: str, tmp_path: Path) -> None:
+    async with (
+        simulated_discord(rate=1000, guilds=8, shards=2) as discord,
+        running_gateway(redis_url, discord, tmp_path) as gateway,
+    ):
+        await eventually(lambda: len(discord.counts()["sessions"]) == 2, what="two sessions")
+        await eventually(_dispatched(discord, 1000), what="1,000 dispatches")
+        await _settle(discord)
+        assert await gateway.stop() == 0
+        found = published(redis_url)
+        assert found.counts() == expected(discord)
+        assert {event.shard for event in found.accepted} == {0, 1}
+        assert all((event.guild_id >> 22) % 2 == event.shard for event in found.accepted)
 
 
 async def test_one_process_per_shard(redis_url: str, tmp_path: Path) -> None:
@@ -166,6 +202,21 @@ async def test_a_wrong_token_is_an_error_that_says_so(redis_url: str, tmp_path: 
         assert gateway.process is not None
         await eventually(lambda: gateway.process.poll() is not None, what="the end of the process")
         assert gateway.process.returncode == 2
+
+
+def test_shards_and_intents_are_read_from_settings() -> None:
+    assert shard_ids_from("") is None
+    assert shard_ids_from("0-2,5") == [0, 1, 2, 5]
+    assert not intents_from("") & (hikari.Intents.GUILD_MEMBERS | hikari.Intents.MESSAGE_CONTENT)
+    assert intents_from("members") & hikari.Intents.GUILD_MEMBERS
+    assert intents_from("members, message_content") & hikari.Intents.MESSAGE_CONTENT
+    with pytest.raises(ConfigError, match="INTENTS"):
+        load_settings({"GUILDSTREAM_INTENTS": "presences"})
+    with pytest.raises(ConfigError, match="SHARD_COUNT"):
+        run(load_settings({"GUILDSTREAM_REDIS_URL": "redis://h", "GUILDSTREAM_DISCORD_TOKEN": "t"}, shard_ids="0"))
+    for environment in ({"GUILDSTREAM_REDIS_URL": "redis://h"}, {"GUILDSTREAM_DISCORD_TOKEN": "t"}):
+        with pytest.raises(ConfigError, match="the gateway needs"):
+            run(load_settings(environment))
 
 
 async def test_the_stored_position_never_runs_ahead(redis_url: str, tmp_path: Path) -> None:
