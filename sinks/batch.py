@@ -7,12 +7,13 @@ from operator import add
 from typing import Any, Final
 
 from guildstream.errors import StreamDamaged
+from guildstream.measures import M
 from guildstream.results import ActivityRow, Results
 from sinks.attributes import Attributes
 from sinks.event_rows import EventRows
 from sinks.offsets import Offset, check_continues
 from sinks.partitions import DAY_MS, month_of
-from sinks.rows import activity_row, award_row, command_row, session_row, totals_row
+from sinks.rows import QUIET, QUIET_ZEROS, activity_row, award_row, command_row, session_row, totals_row
 from sinks.stored_events import Entry, StoredEvent, accepted_runs
 from sql import QueryName
 
@@ -136,6 +137,11 @@ class Batch:
             known = sums.get(key)
             if known is None:
                 sums[key] = measures
+            elif measures[QUIET] == QUIET_ZEROS:
+                known[M.MESSAGES] += measures[M.MESSAGES]
+                known[M.SIZED] += measures[M.SIZED]
+                known[M.CHARS] += measures[M.CHARS]
+                known[M.XP] += measures[M.XP]
             else:
                 known[:] = map(add, known, measures)
             if bot:

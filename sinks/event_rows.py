@@ -48,7 +48,7 @@ class EventRows:
 
     def add(self, partition: int, first: int, events: Iterable[StoredEvent], *, suspicious: bool) -> None:
         """Add events that follow each other from position ``first`` on."""
-        append = self.rows.append
+        append, whole = self.rows.append, _WHOLE.pack
         clean = suspicious or self._careful
         today = -1
         for position, event in enumerate(events, first):
@@ -63,9 +63,15 @@ class EventRows:
             else:
                 low = 0x8000_0000_0000_0000 | seq << 16 | part
             data = self._clean(bytes(event.data)) if clean else bytes(event.data)
-            ids = (event.guild_id, event.channel_id, event.user_id)
-            tail = (8, position, 8, seq, 16, high, low, 4, part, 4, partition, len(data) + 1, 1)
-            append(_head((ts - POSTGRES_EPOCH_MS) * 1000, ids, tail) + data + suffix)
+            guild_id, channel_id, user_id = event.guild_id, event.channel_id, event.user_id
+            occurred = (ts - POSTGRES_EPOCH_MS) * 1000
+            if guild_id.__class__ is channel_id.__class__ is user_id.__class__ is int:
+                head = whole(_FIELDS, 8, occurred, 8, guild_id, 8, channel_id, 8, user_id, 8, position, 8, seq,
+                             16, high, low, 4, part, 4, partition, len(data) + 1, 1)  # fmt: skip
+            else:
+                tail = (8, position, 8, seq, 16, high, low, 4, part, 4, partition, len(data) + 1, 1)
+                head = _head(occurred, (guild_id, channel_id, user_id), tail)
+            append(head + data + suffix)
 
     def _clean(self, data: bytes) -> bytes:
         if not self._careful and data.isascii() and b"\\u" not in data:
@@ -75,10 +81,8 @@ class EventRows:
         return cleaned
 
 
-def _head(occurred_us: int, ids: tuple[int | str | None, int | str | None, int | str | None], tail: Any) -> bytes:
-    guild_id, channel_id, user_id = ids
-    if guild_id.__class__ is int and channel_id.__class__ is int and user_id.__class__ is int:
-        return _WHOLE.pack(_FIELDS, 8, occurred_us, 8, guild_id, 8, channel_id, 8, user_id, *tail)
+def _head(occurred_us: int, ids: Iterable[int | str | None], tail: Iterable[int]) -> bytes:
+    """The fields up to ``data``'s length where an id is absent or came as text."""
     nullable = [_NULL if value is None else _INT8.pack(8, snowflake(value)) for value in ids]
     return b"".join((_BEFORE_IDS.pack(_FIELDS, 8, occurred_us), *nullable, _AFTER_IDS.pack(*tail)))
 

@@ -18,6 +18,8 @@ __all__ = [
     "COPY_TRAILER",
     "POSTGRES_EPOCH_DAYS",
     "POSTGRES_EPOCH_MS",
+    "QUIET",
+    "QUIET_ZEROS",
     "activity_row",
     "award_row",
     "clean_text",
@@ -37,9 +39,9 @@ _MEASURES: Final = len(MEASURES)
 _ACTIVITY_FIELDS: Final = 6 + _MEASURES
 _ACTIVITY: Final = struct.Struct("!h" + "iq" + "ii" + "iqiqiq" + "i?" + "iq" * _MEASURES)
 #: Most panes are of messages alone: everything between ``chars`` and ``xp`` is zero and is copied whole.
-_QUIET_COUNT: Final = M.XP - M.CHARS - 1
-_QUIET: Final = [0] * _QUIET_COUNT
-_QUIET_FIELDS: Final = (b"\0\0\0\x08" + bytes(8)) * _QUIET_COUNT
+QUIET: Final = slice(M.CHARS + 1, M.XP)
+QUIET_ZEROS: Final = [0] * (M.XP - M.CHARS - 1)
+_QUIET_FIELDS: Final = (b"\0\0\0\x08" + bytes(8)) * len(QUIET_ZEROS)
 _MESSAGES: Final = struct.Struct(f"!hiqiiiqiqiqi?iqiqiq{len(_QUIET_FIELDS)}siq")
 _LENGTHS: Final = [8, 0] * _MEASURES
 
@@ -56,7 +58,7 @@ def activity_row(row: Sequence[Any]) -> bytes:
     bucket_ms, local_day, guild_id, channel_id, user_id, bot, measures = row
     bucket = (bucket_ms - POSTGRES_EPOCH_MS) * 1000
     day = local_day - POSTGRES_EPOCH_DAYS
-    if measures[3:22] == _QUIET:
+    if measures[QUIET] == QUIET_ZEROS:
         head = (_ACTIVITY_FIELDS, 8, bucket, 4, day, 8, guild_id, 8, channel_id, 8, user_id, 1, bot)
         return _MESSAGES.pack(*head, 8, measures[0], 8, measures[1], 8, measures[2], _QUIET_FIELDS, 8, measures[22])
     fields = _LENGTHS.copy()
