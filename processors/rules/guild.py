@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from processors.rules.local_time import HOUR_MS, periods_of
+from processors.rules.local_time import HOUR_MS, month_name, periods_of, week_name
 from processors.rules.outbox import Board, Outbox
 from processors.rules.periods import DAYS, MONTHS, WEEKS, score
 from processors.rules.policy import Policy, policy_of
@@ -115,6 +115,17 @@ class Guild:
         found = self.members.get(user_id) or self.tables.members.get(self.key_of(user_id))
         return found is not None and found.bot
 
+    def turn_out_bot(self, user_id: int) -> None:
+        """A member is a bot: they leave the boards, and say so in their totals if they have any."""
+        member = self.known(user_id)
+        member.bot = True
+        if member.messages or member.voice_ms or member.xp:
+            self.member(user_id)
+        if member.xp:
+            weeks, months = {member.week, *(member.weeks or ())}, {member.month, *(member.months or ())}
+            for period in ("all", *map(week_name, weeks), *map(month_name, months)):
+                self.outbox.boards.setdefault((self.id, period), {})[user_id] = 0
+
     def turn_to(self, ts_ms: int) -> None:
         """Make the window of an instant the current one."""
         start = ts_ms - ts_ms % self.window_ms
@@ -220,11 +231,11 @@ class Guild:
     def _turn_boards(self, day: int) -> None:
         """Point at the boards of a local day."""
         self._board_day = day
-        self._week, week_name, self._month, month_name = periods_of(day)
+        self._week, self._month = periods_of(day)
         boards = self.outbox.boards
         self._all_board = boards.setdefault((self.id, "all"), {})
-        self._week_board = boards.setdefault((self.id, week_name), {})
-        self._month_board = boards.setdefault((self.id, month_name), {})
+        self._week_board = boards.setdefault((self.id, week_name(self._week)), {})
+        self._month_board = boards.setdefault((self.id, month_name(self._month)), {})
 
     def _announce(self, user_id: int, member: MemberRecord, first_ms: int, before: int, each: int) -> None:
         """A notice for each level that some award of a row of awards reached, at that award's instant."""

@@ -7,16 +7,13 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-__all__ = ["DAY_MS", "HOUR_MS", "LocalDays", "Periods", "local_days", "periods_of"]
+__all__ = ["DAY_MS", "HOUR_MS", "LocalDays", "local_days", "month_name", "periods_of", "week_name"]
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 #: Days remembered per time zone; a stretch of history rarely spans more at once.
 _REMEMBERED: Final = 512
-
-#: Of a local day: ISO week ``year * 100 + week``, its name, month ``year * 100 + month``, its name.
-Periods = tuple[int, str, int, str]
 
 
 class LocalDays:
@@ -90,8 +87,18 @@ def local_days(timezone: str) -> LocalDays:
 
 
 @lru_cache(maxsize=4096)
-def periods_of(day: int) -> Periods:
-    """The ISO week and the month that a local day lies in."""
+def periods_of(day: int) -> tuple[int, int]:
+    """The ISO week (``year * 100 + week``) and the month (``year * 100 + month``) of a local day."""
     at = date.fromordinal(day + _EPOCH_ORDINAL)
     year, week, _ = at.isocalendar()
-    return year * 100 + week, f"{year}-W{week:02d}", at.year * 100 + at.month, f"{at.year}-{at.month:02d}"
+    return year * 100 + week, at.year * 100 + at.month
+
+
+def week_name(week: int) -> str:
+    """``2026-W47`` of 202647."""
+    return f"{week // 100}-W{week % 100:02d}"
+
+
+def month_name(month: int) -> str:
+    """``2026-11`` of 202611."""
+    return f"{month // 100}-{month % 100:02d}"

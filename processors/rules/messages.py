@@ -71,7 +71,7 @@ def message_create(voice: Voice, event: MessageCreate, owned: bool) -> None:  # 
     if not guild.window_from <= ts < guild.window_to:
         guild.turn_to(ts)
     if (data.bot or data.webhook) and not member.bot:
-        member.bot = True
+        voice.find_bot(user_id)
         guild.window.bots.add(user_id)
     place = (channel_id, user_id)
     row = guild.rows.get(place)

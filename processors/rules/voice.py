@@ -91,8 +91,8 @@ class Voice(Slices):
         member = guild.member(user_id)
         segment = Segment(1, guild.id, user_id, channel_id, *ids, at_ms, at_ms, at_ms, flags)
         segment.bits = self._bits(segment, flags)
-        if flags & BOT:
-            member.bot = True
+        if flags & BOT and not member.bot:
+            guild.turn_out_bot(user_id)
         if not 0 < member.first_active_ms <= at_ms:
             member.first_active_ms = at_ms
         member.last_active_ms = max(member.last_active_ms, at_ms)
@@ -128,11 +128,18 @@ class Voice(Slices):
             self._turn_out_bot(segment, at_ms)
         self._become(segment, at_ms, bits | segment.bits & ALONE)
 
+    def find_bot(self, user_id: int) -> None:
+        """A member turns out to be a bot; what they have earned in voice so far comes first."""
+        segment = self.segments.get(user_id)
+        if segment is not None:
+            self.settle(segment, self.now_ms())
+        self.guild.turn_out_bot(user_id)
+
     def _turn_out_bot(self, segment: Segment, at_ms: int) -> None:
         """Somebody taken for a person is a bot: company no longer, active no longer."""
         self.settle(segment, at_ms)
         self.end_slice(segment)
-        self.guild.member(segment.user_id).bot = True
+        self.guild.turn_out_bot(segment.user_id)
         self._leave(segment, at_ms)
         segment.bits = segment.bits & ~ALONE | BOT
         self._enter(segment, at_ms)

@@ -80,7 +80,8 @@ def voice_snapshot(voice: Voice, event: VoiceSnapshot, _owned: bool) -> None:
     guild.record.frozen = False
     at_ms = max(event.ts, stand_ms, voice.now_ms())
     visits: dict[int, bytes] = {}
-    for user_id, segment in list(voice.segments.items()):
+    # In an order that does not depend on where the segments came from: who leaves first leaves others alone.
+    for user_id, segment in sorted(voice.segments.items()):
         now_in = states[user_id][0] if user_id in states else None
         if now_in == segment.channel_id and guild.policy.outage != "drop":
             continue
@@ -152,7 +153,7 @@ def member_update(voice: Voice, event: MemberJoin | MemberUpdate, owned: bool) -
     data = event.data
     user_id = required(event.user_id, event, "user_id")
     if data.bot and not voice.guild.is_bot(user_id):
-        voice.guild.known(user_id).bot = True
+        voice.find_bot(user_id)
     if data.roles is not None:
         voice.see_roles(user_id, data.roles, event.ts, owned=owned)
 
@@ -198,7 +199,7 @@ def _close_all(voice: Voice, ts_ms: int, reason: str, channel_id: int | None) ->
     if not voice.segments:
         return
     at_ms = voice.advance(ts_ms)
-    for segment in list(voice.segments.values()):
+    for _, segment in sorted(voice.segments.items()):
         if channel_id is None or segment.channel_id == channel_id:
             voice.close(segment, at_ms, reason)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -60,9 +62,47 @@ MOVE = st.fixed_dictionaries(
 )
 
 
-def plain_moves(**changes: Any) -> Any:
-    """Moves with some of their choices narrowed."""
-    return MOVE.map(lambda move: {**move, **changes})
+GRID_MS = (0, 0, 1, 15_000, 15_000, 30_000, 30_000, 45_000, 60_000, 60_000, 120_000, 900_000, 3_600_000)
+QUIET_KINDS = ("member_leave", "guild_update", "guild_update", "voice_snapshot", "guild_unavailable", "channel_delete")
+
+
+class Dense(list[dict[str, Any]]):
+    """A long list that a failing test shows by its seed."""
+
+    seed = 0
+
+    def __repr__(self) -> str:
+        return f"dense_moves({self.seed})"
+
+
+def dense_moves(seed: int) -> Dense:
+    """A long history of one guild's voice and chat, on a grid of times where minutes end together."""
+    rnd = random.Random(seed)
+    sources = rnd.choice(("a", "b", "aaaaaaaaab", "aaaaaaaaac", "bbbbbbbbbd"))
+    guild = rnd.choice(tuple(GUILDS))
+    users = USERS[: rnd.randint(2, 4)]
+    quiet = rnd.choice((0.0, 0.02, 0.1))
+    moves = Dense(_dense_move(rnd, guild, rnd.choice(sources), users, quiet) for _ in range(rnd.randint(20, 150)))
+    moves.seed = seed
+    return moves
+
+
+def _dense_move(rnd: random.Random, guild: int, source: str, users: Sequence[int], quiet: float) -> dict[str, Any]:
+    flags = {name: rnd.random() < 0.12 for name in ("self_mute", "self_deaf", "mute", "deaf", "stream", "suppress")}
+    kinds = (*("voice_state",) * 6, *("message_create",) * 3, "heartbeat", "heartbeat", "duplicate")
+    return {
+        "kind": rnd.choice(QUIET_KINDS if rnd.random() < quiet else kinds),
+        "step": rnd.choice(GRID_MS),
+        "late": 30_000 if rnd.random() < 0.03 else 0,
+        "source": source,
+        "guild": guild,
+        "user": rnd.choice(users),
+        "channel": rnd.choice((201, 201, 201, 202, 202, None)),
+        "flags": ev.VoiceFlags(**flags),
+        "bot": rnd.random() < 0.1,
+        "number": rnd.randrange(200),
+        "states": {user: (rnd.choice(CHANNELS[:2]), ev.VoiceFlags(**flags)) for user in users if rnd.random() < 0.8},
+    }
 
 
 def build(moves: list[dict[str, Any]]) -> list[ev.Event]:

@@ -173,6 +173,12 @@ class Oracle:
         segment = self.segments[person.segment]
         segment.end, segment.reason = self.stand[guild], reason
 
+    def reflag(self, guild: int, user: int, flags: dict[str, bool]) -> None:
+        person = self.inside[guild][user]
+        person.flags = {**flags, "bot": flags["bot"] or person.flags["bot"]}
+        if flags["bot"]:
+            self.bots.add((guild, user))
+
     def flags(self, guild: int, user: int, state: Any) -> dict[str, bool]:
         names = ("self_mute", "self_deaf", "mute", "deaf", "stream", "video", "suppress", "bot")
         flags = {name: getattr(state, name) for name in names}
@@ -192,7 +198,7 @@ class Oracle:
         elif person is None:
             self.open(guild, user, channel, flags, joined=True)
         elif person.channel == channel:
-            person.flags = {**flags, "bot": flags["bot"] or person.flags["bot"]}
+            self.reflag(guild, user, flags)
         else:
             self.close(guild, user, "move")
             self.open(guild, user, channel, flags, joined=False)
@@ -213,8 +219,7 @@ class Oracle:
         for user, state in states.items():
             flags = self.flags(guild, user, state)
             if user in self.inside[guild]:
-                its = self.inside[guild][user]
-                its.flags = {**flags, "bot": flags["bot"] or its.flags["bot"]}
+                self.reflag(guild, user, flags)
             else:
                 self.open(guild, user, state.channel_id, flags, joined=user not in moved)
 
