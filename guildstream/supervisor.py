@@ -204,7 +204,11 @@ class Supervisor:
         patience = Patience()
         while True:
             started = self._clock.monotonic()
-            process = self._spawn(child)
+            try:
+                process = self._spawn(child)
+            except OSError as error:
+                self._fail(f"{child.name} can't be started: {error}")
+                return
             if process is None:
                 return
             code = process.wait()
@@ -243,10 +247,13 @@ class Supervisor:
 
     def _give_up(self, child: Child, code: int) -> None:
         tail = _log_tail(child.log_path)
-        self.failure = ComponentFailed(
+        self._fail(
             f"{child.name} {_describe(code)} and is not started again"
             + (f"; the end of {child.log_path}:\n{tail}" if tail else "; its log above says why")
         )
+
+    def _fail(self, message: str) -> None:
+        self.failure = ComponentFailed(message)
         self._ended.set()
 
 

@@ -11,7 +11,7 @@ __all__ = ["gateway", "processor", "simulator", "sink"]
 
 
 def _run(invocation: Invocation, name: str) -> int:
-    return run_component(name, invocation.found_servers())
+    return run_component(name, invocation.found_servers(database=name == "sink"))
 
 
 @click.command()

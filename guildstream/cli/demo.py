@@ -23,6 +23,7 @@ from guildstream.cli.pipeline import log_dir, running_components
 from guildstream.cli.signals import StopRequest, stop_on_signals
 from guildstream.cli.simulated_discord import DiscordControl
 from guildstream.clock import SYSTEM_CLOCK
+from guildstream.errors import ConfigError
 from guildstream.migrations import migrate_up
 from guildstream.services import remove_services
 from guildstream.settings import Settings
@@ -56,7 +57,9 @@ def demo(invocation: Invocation, seconds: float | None, keep: bool) -> int:
         if invocation.data_dir is None:
             invocation.data_dir = stack.enter_context(_temporary_data_dir(keep=keep))
         console.print("starting Redis and PostgreSQL …", highlight=False)
-        settings, _ = stack.enter_context(invocation.own_servers(ignore_urls=True))
+        settings, started = stack.enter_context(invocation.own_servers(ignore_urls=True))
+        if not started:
+            raise ConfigError(f"servers run under {settings.data_dir} already: give the demo a --data-dir of its own")
         settings = _demo_settings(settings)
         migrate_up(database_dsn(settings))
         _say_where(console, settings)

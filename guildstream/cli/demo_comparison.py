@@ -14,7 +14,11 @@ from guildstream.clock import SYSTEM_CLOCK
 
 __all__ = ["Comparison", "compare", "settled"]
 
-_STORED: Final = "SELECT guild_id, type, count(*) FROM guildstream.events WHERE guild_id IS NOT NULL GROUP BY 1, 2"
+#: Of this simulated Discord's sessions only: a data directory may hold those of earlier demos.
+_STORED: Final = """
+SELECT guild_id, type, count(*) FROM guildstream.events
+WHERE guild_id IS NOT NULL AND session = ANY (%s) GROUP BY 1, 2
+"""
 #: How long the last events may take before the difference counts as real.
 _SETTLE_SECONDS: Final = 30.0
 
@@ -60,12 +64,13 @@ class Comparison:
 
 def compare(discord: DiscordControl, dsn: str) -> Comparison:
     """Both sides as they are now."""
-    counts = discord.counts() or {"events": {}}
+    counts = discord.counts() or {"events": {}, "sessions": []}
+    sessions = [session["id"] for session in counts["sessions"]]
     sent = Counter(
         {(int(guild), kind): count for guild, kinds in counts["events"].items() for kind, count in kinds.items()}
     )
     with reading(dsn) as connection:
-        stored = Counter({(guild, kind): count for guild, kind, count in connection.execute(_STORED)})
+        stored = Counter({(guild, kind): count for guild, kind, count in connection.execute(_STORED, (sessions,))})
     return Comparison(sent, stored)
 
 

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 
 import redis
 
-from guildstream.clock import SYSTEM_CLOCK
 from guildstream.deployment import Deployment
 from guildstream.keys import Keys
 from guildstream.replay.backlog import read_progress
@@ -78,19 +77,6 @@ class Drain:
         """Close the connection to PostgreSQL."""
         self._watch.close()
 
-    def others_work(self, lease_seconds: float) -> bool:
-        """Whether a processor holds this deployment's leases. Blocks only where a dead one's may linger."""
-        leases = self._leases()
-        now_ms = SYSTEM_CLOCK.now_ms()
-        if not any(until_ms > now_ms for until_ms in leases.values()):
-            return False
-        deadline = SYSTEM_CLOCK.monotonic() + lease_seconds + 1
-        while SYSTEM_CLOCK.monotonic() < deadline and not self._pause(_POLL_SECONDS):
-            later = self._leases()
-            if any(until_ms > leases.get(partition, 0) for partition, until_ms in later.items()):
-                return True
-        return False
-
     def catch_up(self) -> None:
         """Wait until entries that were there before are processed, then note where everything stands.
 
@@ -138,10 +124,3 @@ class Drain:
         progress = read_progress(self._client, self._keys, self._partitions)
         self._watch.refresh()
         return DrainProgress(sum(part.positions for part in progress.values()), self._watch.positions)
-
-    def _leases(self) -> dict[int, int]:
-        pipe = self._client.pipeline(transaction=False)
-        for number in self._partitions:
-            pipe.hget(self._keys.partition(number).owner, "until_ms")
-        replies = pipe.execute()
-        return {number: int(until or 0) for number, until in zip(self._partitions, replies, strict=True)}

@@ -84,14 +84,17 @@ class Invocation:
             was_running = find_services(data_dir) is not None
             yield with_urls(settings, _found_or_started(data_dir, stack)), not was_running
 
-    def found_servers(self) -> Settings:
+    def found_servers(self, *, database: bool = True) -> Settings:
         """Settings with URLs that are given or found running; nothing is started.
+
+        Args:
+            database: whether PostgreSQL is needed; Redis always is.
 
         Raises:
             ConfigError: no URLs are given and nothing runs under the data directory.
         """
         settings = self.settings()
-        if _has_urls(settings, redis=True, database=True):
+        if _has_urls(settings, redis=True, database=database):
             return settings
         data_dir = _data_dir(settings)
         urls = find_services(data_dir)

@@ -9,8 +9,13 @@ from typing import Final
 
 import click
 
-from guildstream.cli.invocation import Invocation, data_dir_option, database_dsn
-from guildstream.cli.signals import stop_on_signals
+from guildstream.cli.invocation import Invocation, data_dir_option, database_dsn, redis_url_of
+from guildstream.cli.leases import others_work
+from guildstream.cli.pipeline_state import talking_to_redis
+from guildstream.cli.signals import StopRequest, stop_on_signals
+from guildstream.deployment import ensure_deployment
+from guildstream.errors import ConfigError
+from guildstream.keys import Keys
 from guildstream.logs import configure_logging
 from guildstream.migrations import migrate_up
 from guildstream.settings import Settings, default_data_dir
@@ -53,6 +58,8 @@ def running_components(
         logs: a folder for their logs; this process's stderr if None.
         on_change: told of deaths and restarts, one sentence each.
     """
+    if logs is not None:
+        _make_folder(logs)
     supervisor = Supervisor(_children(names, settings, logs), on_change=on_change)
     supervisor.start()
     try:
@@ -73,6 +80,7 @@ def up(invocation: Invocation) -> int:
     """
     with stop_on_signals() as stop, invocation.own_servers() as (settings, _started):
         configure_logging(settings, "up")
+        _check_alone(settings, stop)
         for name in migrate_up(database_dsn(settings)):
             click.echo(f"applied migration {name}", err=True)
         names = ["processor", "sink"]
@@ -86,3 +94,25 @@ def up(invocation: Invocation) -> int:
                 supervisor.check()
     # Being told to stop is how this command ends well; Ctrl-C keeps its usual code.
     return stop.exit_code if stop.exit_code == 130 else 0
+
+
+def _check_alone(settings: Settings, stop: StopRequest) -> None:
+    """Refuse to run beside another pipeline on the same deployment.
+
+    Raises:
+        ConfigError: a processor is at work there.
+    """
+    keys = Keys(settings.prefix)
+    with talking_to_redis(redis_url_of(settings)) as client:
+        partitions = ensure_deployment(client, keys, settings.partitions).partitions
+        if others_work(client, keys, partitions, lease_seconds=settings.lease_seconds, pause=stop.wait):
+            raise ConfigError(
+                "a processor is at work on this deployment already: is `guildstream up` running elsewhere?"
+            )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"logs can't be written to {folder}: {error.strerror}; name another --data-dir") from error

@@ -12,14 +12,14 @@ import redis
 
 from guildstream.cli.drain import Drain, DrainOutcome
 from guildstream.cli.invocation import Invocation, data_dir_option, database_dsn, json_option, redis_url_of
+from guildstream.cli.leases import others_work
 from guildstream.cli.pipeline import log_dir, running_components
+from guildstream.cli.pipeline_state import talking_to_redis
 from guildstream.cli.replay_display import ReplayDisplay, Stage
 from guildstream.cli.replay_summary import ReplaySummary
 from guildstream.cli.signals import StopRequest, stop_on_signals
 from guildstream.clock import SYSTEM_CLOCK
-from guildstream.connections import connect_redis
 from guildstream.deployment import Deployment, ensure_deployment
-from guildstream.errors import RedisUnavailable
 from guildstream.keys import Keys
 from guildstream.logs import configure_logging
 from guildstream.migrations import migrate_up
@@ -56,7 +56,7 @@ def replay(invocation: Invocation, files: tuple[str, ...], drain: bool, as_json:
         if drain:
             settings, _ = stack.enter_context(invocation.own_servers())
         else:
-            settings = invocation.found_servers()
+            settings = invocation.found_servers(database=False)
         configure_logging(settings, "replay")
         display = stack.enter_context(ReplayDisplay(sum(source.total_bytes or 0 for source in sources), drain=drain))
         summary = _replay(settings, sources, stop, display, drain=drain)
@@ -72,7 +72,7 @@ def _replay(
 ) -> ReplaySummary:
     started = SYSTEM_CLOCK.monotonic()
     keys = Keys(settings.prefix)
-    with _redis(settings) as client, ExitStack() as stack:
+    with talking_to_redis(redis_url_of(settings)) as client, ExitStack() as stack:
         deployment = ensure_deployment(client, keys, settings.partitions)
         outcome = DrainOutcome()
         draining = (
@@ -115,15 +115,6 @@ def _tick(display: ReplayDisplay, publication: Publication, draining: Drain | No
 
 
 @contextmanager
-def _redis(settings: Settings) -> Generator[redis.Redis, None, None]:
-    try:
-        with connect_redis(redis_url_of(settings), name="guildstream-replay") as client:
-            yield client
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise RedisUnavailable(f"Redis can't be reached: {error}") from error
-
-
-@contextmanager
 def _draining(
     settings: Settings,
     client: redis.Redis,
@@ -138,7 +129,7 @@ def _draining(
     drain = Drain(client, keys, deployment, database_dsn(settings), pause=stop.wait)
     with ExitStack() as stack:
         stack.callback(drain.close)
-        if drain.others_work(settings.lease_seconds):
+        if others_work(client, keys, deployment.partitions, lease_seconds=settings.lease_seconds, pause=stop.wait):
             display.say("a processor is at work on this deployment already; using it")
         else:
             names = ["processor", "sink"]

@@ -78,6 +78,12 @@ def test_a_child_that_says_its_settings_are_wrong_is_not_tried_again(started: li
     assert "exit code 2" in str(supervisor.failure)
 
 
+def test_a_program_that_is_not_there_is_a_failure(started: list[Supervisor]) -> None:
+    supervisor = start(started, Child("a", ["/nowhere/at/all"], {}))
+    assert supervisor.wait(5)
+    assert "a can't be started" in str(supervisor.failure)
+
+
 def test_stopping_ends_children_and_kills_those_that_do_not_listen(started: list[Supervisor], tmp_path: Path) -> None:
     log = tmp_path / "stubborn.log"
     supervisor = start(started, child("good", _STAYS), child("stubborn", _STUBBORN, log), grace_seconds=0.5)
