@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-__all__ = ["DAY_MS", "HOUR_MS", "LocalDays", "local_days", "month_name", "periods_of", "week_name"]
+__all__ = ["DAY_MS", "HOUR_MS", "MINUTE_MS", "LocalDays", "local_days", "month_name", "periods_of", "week_name"]
 
+MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
@@ -56,9 +57,13 @@ class LocalDays:
 
     def _find(self, ts_ms: int) -> tuple[int, int, int]:
         """The stretch around an instant, within its UTC hour, in which the local day is the same."""
-        start = ts_ms - ts_ms % HOUR_MS
+        low = ts_ms - ts_ms % HOUR_MS
+        high = low + HOUR_MS
         day = self._exact(ts_ms)
-        low, high = start, start + HOUR_MS
+        if self._local(low).utcoffset() != self._local(high - 1).utcoffset():
+            # The clock changes in this hour and may pass midnight twice; it does so at whole minutes.
+            low = ts_ms - ts_ms % MINUTE_MS
+            return day, low, low + MINUTE_MS
         if self._exact(low) != day:
             low = self._change(low, ts_ms)
         if self._exact(high - 1) != day:
@@ -77,7 +82,10 @@ class LocalDays:
         return after_ms
 
     def _exact(self, ts_ms: int) -> int:
-        return datetime.fromtimestamp(ts_ms // 1000, UTC).astimezone(self._zone).toordinal() - _EPOCH_ORDINAL
+        return self._local(ts_ms).toordinal() - _EPOCH_ORDINAL
+
+    def _local(self, ts_ms: int) -> datetime:
+        return datetime.fromtimestamp(ts_ms // 1000, UTC).astimezone(self._zone)
 
 
 @lru_cache(maxsize=1024)

@@ -36,10 +36,9 @@ from guildstream.events import (
 )
 from processors.rules import messages, voice_events
 from processors.rules.guild import Guild
-from processors.rules.local_time import HOUR_MS
+from processors.rules.local_time import HOUR_MS, MINUTE_MS
 from processors.rules.outbox import Drained, Outbox
 from processors.rules.records import SourceRecord
-from processors.rules.slices import MINUTE_MS
 from processors.rules.tables import Tables
 from processors.rules.voice import Voice
 
@@ -128,7 +127,8 @@ class PartitionRules:
     def initial_keys(self) -> dict[str, set[str]]:
         """By table, the keys to fetch before anything else: guilds and people with something open.
 
-        Also pins the people in voice, who are settled when no event names them.
+        Also pins them: the guilds until they are taken up, the people in voice as long as they are,
+        since they are settled when no event names them.
         """
         guilds = {str(window.guild_id) for _, window in self._tables.windows.items()}
         members: set[str] = set()
@@ -136,6 +136,8 @@ class PartitionRules:
             guilds.add(str(segment.guild_id))
             members.add(key)
             self._tables.members.pin(key)
+        for key in guilds:
+            self._tables.guilds.pin(key)
         return {"guilds": guilds, "members": members}
 
     def keys(self, events: Sequence[Event]) -> dict[str, set[str]]:
@@ -318,6 +320,8 @@ class PartitionRules:
             self._outbox.pending_rows += len(window.rows)
         for _, segment in self._tables.voice.items():  # noqa: PERF102 - a Table is no dict
             self._open(segment.guild_id).restore(segment)
+        for voice in self._guilds.values():
+            self._tables.guilds.unpin(voice.guild.key)
 
     def _forget_keys(self) -> None:
         """Empty the memory of member keys, in place, since guilds share it."""

@@ -8,13 +8,12 @@ from typing import Final
 from guildstream.measures import M
 from processors.rules.conditions import BOT
 from processors.rules.guild import Guild
-from processors.rules.local_time import HOUR_MS
+from processors.rules.local_time import HOUR_MS, MINUTE_MS
 from processors.rules.policy import ONE
 from processors.rules.records import MemberRecord, PendingAward, Segment
 
-__all__ = ["MINUTE_MS", "Slices", "uuid8"]
+__all__ = ["Slices", "uuid8"]
 
-MINUTE_MS: Final = 60_000
 _FIRST: Final = M.VOICE_MS
 _CLIPPED: Final = M.CLIPPED_MS
 _XP: Final = M.XP

@@ -13,8 +13,9 @@ from typing import Final
 from guildstream.measures import M
 from processors.rules.conditions import AFK, ALONE, AUDIENCE, BOT, IGNORED, SUPPRESSED
 from processors.rules.guild import Guild
+from processors.rules.local_time import MINUTE_MS
 from processors.rules.records import Segment
-from processors.rules.slices import MINUTE_MS, Slices
+from processors.rules.slices import Slices
 
 __all__ = ["SHOWN_EVERY_MS", "Room", "Voice"]
 

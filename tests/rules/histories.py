@@ -125,7 +125,7 @@ def build(moves: list[dict[str, Any]]) -> list[ev.Event]:
     return events + [ev.Heartbeat(v=1, ts=now, session=session, data=final) for session in SOURCES]
 
 
-def _event(move: dict[str, Any], ts: int, seq: int) -> ev.Event:
+def _event(move: dict[str, Any], ts: int, seq: int) -> ev.Event:  # noqa: C901, PLR0911 - a case a type
     kind, user = move["kind"], move["user"]
     channel = move["channel"] if kind == "voice_state" else move["channel"] or CHANNELS[0]
     common: dict[str, Any] = {

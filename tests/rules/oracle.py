@@ -1,7 +1,7 @@
 """The rules once more, as naive as can be: one loop, everybody in voice looked at every time.
 
 Shares nothing with the rules but the events. It keeps every stretch of everybody's presence in a
-list and does the sums at the end.
+list and does the sums at the end. Its methods are named after the event types.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class Oracle:
         flags["bot"] = flags["bot"] or (guild, user) in self.bots
         return flags
 
-    def on_voice_state(self, event: Any, owned: bool) -> None:
+    def on_voice_state(self, event: Any, _owned: bool) -> None:
         guild, user, channel = event.guild_id, event.user_id, event.channel_id
         if guild in self.frozen:
             return
@@ -203,7 +203,7 @@ class Oracle:
             self.close(guild, user, "move")
             self.open(guild, user, channel, flags, joined=False)
 
-    def on_voice_snapshot(self, event: Any, owned: bool) -> None:
+    def on_voice_snapshot(self, event: Any, _owned: bool) -> None:
         guild = event.guild_id
         states = {state.user_id: state for state in event.data.states}
         self.count(guild, self.now(guild))
@@ -248,19 +248,19 @@ class Oracle:
                 self.advance(event.guild_id, event.ts)
             self.afk[event.guild_id] = afk
 
-    def on_reaction_add(self, event: Any, owned: bool) -> None:
+    def on_reaction_add(self, event: Any, _owned: bool) -> None:
         pass
 
-    def on_message_update(self, event: Any, owned: bool) -> None:
+    def on_message_update(self, event: Any, _owned: bool) -> None:
         self._row(event, event.user_id)["edits"] += 1
 
-    def on_message_delete(self, event: Any, owned: bool) -> None:
+    def on_message_delete(self, event: Any, _owned: bool) -> None:
         self._row(event, 0)["deletes"] += 1
 
-    def on_command(self, event: Any, owned: bool) -> None:
+    def on_command(self, event: Any, _owned: bool) -> None:
         self._row(event, event.user_id)["commands"] += event.data.kind in ("slash", "user", "message")
 
-    def on_message_create(self, event: Any, owned: bool) -> None:
+    def on_message_create(self, event: Any, _owned: bool) -> None:
         data, row, who = event.data, self._row(event, event.user_id), (event.guild_id, event.user_id)
         row["messages"] += 1
         if data.chars is not None:

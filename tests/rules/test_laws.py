@@ -138,13 +138,17 @@ def test_points_add_up(moves: list[dict[str, Any]]) -> None:
     sums = run(build(moves)).sums
     ledger: dict[tuple[int, int], int] = defaultdict(int)
     rows: dict[tuple[int, int], int] = defaultdict(int)
+    days: dict[tuple[int, int, int, int], int] = defaultdict(int)
     for award in sums.awards.values():
         ledger[award[4], award[6]] += award[11]
+        days[award[3], award[4], award[5], award[6]] += award[11]
         assert award[11] == award[8] * award[9] > 0
         assert award[1] <= award[2]
         assert award[2] - award[1] >= (award[8] - 1) * 60_000
-    for (_, _, guild, _, user), row in sums.activity.items():
+    for (_, day, guild, channel, user), row in sums.activity.items():
         rows[guild, user] += row[M.XP]
+        days[day, guild, channel, user] -= row[M.XP]
+    assert not any(days.values())
     for who, row in sums.totals.items():
         assert row[3] == ledger[who] == rows[who]
         assert sums.boards.get((who[0], "all"), {}).get(who[1], 0) == (0 if row[2] else row[3])

@@ -10,7 +10,7 @@ from guildstream.events import Event
 from processors.rules import TABLE_SPECS, Drained, Outcome, PartitionRules, RuleOptions, Tables, TableSpec
 
 
-class NotLoaded(LookupError):
+class NotLoadedError(LookupError):
     pass
 
 
@@ -37,7 +37,7 @@ class DictTable:
 
     def get(self, key: str) -> Any:
         if not self.spec.preload and key not in self.loaded:
-            raise NotLoaded(f"{self.spec.name} {key}")
+            raise NotLoadedError(f"{self.spec.name} {key}")
         return self.cache.get(key)
 
     def put(self, key: str, value: Any) -> None:
