@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import click
 
 from guildstream.cli.invocation import Invocation, data_dir_option, database_dsn
+from guildstream.cli.output import as_table
 from guildstream.migrations import migrate_down, migrate_up, migration_plan, migration_status
 
 __all__ = ["migrate"]
@@ -43,8 +44,8 @@ def up(invocation: Invocation) -> int:
 def down(invocation: Invocation, to: int) -> int:
     """Take migrations back, newest first. Drops data."""
     with _database(invocation) as dsn:
-        migrate_down(dsn, to)
-    click.echo(f"the schema is at migration {to}")
+        taken_back = migrate_down(dsn, to)
+    click.echo("\n".join(f"took back {name}" for name in taken_back) or "nothing to take back")
     return 0
 
 
@@ -54,9 +55,9 @@ def down(invocation: Invocation, to: int) -> int:
 def status(invocation: Invocation) -> int:
     """Name each migration and when it was applied."""
     with _database(invocation) as dsn:
-        lines = migration_status(dsn)
-    for line in lines:
-        click.echo(str(line))
+        known = migration_status(dsn)
+    rows = [[each.name, each.phase, each.applied_at or "not applied"] for each in known]
+    click.echo(as_table(("migration", "phase", "applied"), rows))
     return 0
 
 
@@ -68,5 +69,7 @@ def plan(invocation: Invocation) -> int:
     with _database(invocation) as dsn:
         steps = migration_plan(dsn)
     for step in steps:
-        click.echo(str(step))
+        click.echo(f"-- {step.name} ({step.phase})\n{step.text.strip()}\n")
+    if not steps:
+        click.echo("-- nothing to apply")
     return 0

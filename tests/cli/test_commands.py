@@ -170,3 +170,24 @@ def test_the_demo_shows_that_nothing_is_missing(tmp_path: Path) -> None:
             )
         )
     assert f"equal to the event: {count[0]['n']:,} events" in out
+
+
+def test_services_start_stop_and_disappear(tmp_path: Path) -> None:
+    with open_temp_dir() as data_dir:
+        options = {"env": environment(), "cwd": tmp_path}
+        where = ("--data-dir", str(data_dir))
+        run("services", "url", "postgres", *where, expect=2, **options)
+        first = run("services", "start", *where, **options)
+        assert run("services", "start", *where, **options) == first
+        assert run("services", "url", "redis", *where, **options).strip() in first
+        assert "applied 0001_facts" in run("migrate", "up", *where, **options)
+        assert "nothing to apply" in run("migrate", "up", *where, **options)
+        assert "0001_facts" in run("migrate", "status", *where, **options)
+        assert json.loads(run("sql", "table guild_daily", "--json", *where, **options)) == []
+        assert "nothing was published" in run("status", *where, **options)
+        run("migrate", "down", "--to", "0", *where, **options)
+        run("services", "stop", *where, **options)
+        run("services", "stop", *where, **options)
+        run("services", "remove", "--yes", *where, **options)
+        run("services", "url", "redis", *where, expect=2, **options)
+        assert not (data_dir / "services").exists()
