@@ -151,7 +151,8 @@ class _Gateway:
             shard_count=self._settings.shard_count,
             ignore_session_start_limit=resuming,
         )
-        _log.info("all shards are connected", extra={"shards": len(bot.shards)})
+        if bot.shards:  # none when told to stop meanwhile
+            _log.info("all shards are connected", extra={"shards": len(bot.shards)})
         await bot.join()
 
     async def _keep(self) -> None:

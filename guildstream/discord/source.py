@@ -150,7 +150,8 @@ class Source:
                 event["replayed"] = True
             payload = orjson.dumps(event)
             if len(payload) > MAX_EVENT_BYTES:
-                raise ValueError(f"{event['type']} takes {len(payload)} bytes")
+                self._count_untranslated(event["type"], ValueError(f"an event of {len(payload)} bytes"))
+                continue
             put(partition_of(event["guild_id"], partitions), self._key, payload)
 
     def _ready(self, payload: Payload, seq: int, now_ms: int) -> None:
@@ -182,4 +183,4 @@ class Source:
         self.untranslated[kind] += 1
         metrics.EVENTS_DROPPED.labels(reason="untranslated").inc()
         if self.untranslated[kind] == 1:
-            _log.exception("a %s dispatch could not be translated; more of the kind are only counted", name)
+            _log.error("a %s could not be published; more of the kind are only counted", name, exc_info=error)

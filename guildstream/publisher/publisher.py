@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -90,6 +90,7 @@ class Publisher:
         self._shard = shard
         self._partitions = partitions
         self._published = False
+        self._closed = False
         self._refused = 0
         self._lock = Lock()
         # Above what an earlier process of the same name can have reached, unless it kept up 16 events a millisecond.
@@ -135,10 +136,9 @@ class Publisher:
         """
         try:
             with self._lock:
-                partition, payload = self._encode(event)
-                if self._outbox.congested:
-                    return self._refuse("no_room", "the queue is full: Redis is away, and so is room in the spool")
-                self._outbox.put(partition, self._session.encode(), payload)
+                partition, session, payload = self._encode(event)
+                if not self._accept(partition, session, payload):
+                    return False
                 self._published = True
         except Exception as error:  # noqa: BLE001  # the bot that calls must not feel our problems
             return self._refuse("not_an_event", f"{type(error).__name__}: {error}")
@@ -146,7 +146,7 @@ class Publisher:
 
     def attach(self, bot: Any) -> None:
         """Publish everything that the shards of a ``hikari.GatewayBot`` receive. Call it before ``bot.run()``."""
-        self._sources.append(attach_hikari(bot, _Door(self), self._partitions))
+        self._sources.append(attach_hikari(bot, _Door(self._accept), self._partitions))
 
     def close(self, timeout_seconds: float = 10.0, *, final: bool = False) -> bool:
         """Send what is left, or leave it in the spool while Redis is away. Blocks at most about the timeout.
@@ -158,12 +158,13 @@ class Publisher:
         Returns:
             Whether nothing was lost.
         """
+        self._closed = True
         if final:
             self._published = False  # nothing of this session may follow
             self._heartbeat(final=True)
         return self._outbox.close(timeout_seconds)
 
-    def _encode(self, event: Mapping[str, Any]) -> tuple[int, bytes]:
+    def _encode(self, event: Mapping[str, Any]) -> tuple[int, bytes, bytes]:
         full: MutableMapping[str, Any] = {"v": CONTRACT_VERSION, "session": self._session, **event}
         if self._shard is not None:
             full.setdefault("shard", self._shard)
@@ -173,7 +174,7 @@ class Publisher:
         payload = encode_event(full)
         if len(payload) > MAX_EVENT_BYTES:
             raise ValueError(f"an event of {len(payload)} bytes; the limit is {MAX_EVENT_BYTES}")
-        return partition_of(snowflake(full["guild_id"]), self._partitions), payload
+        return partition_of(snowflake(full["guild_id"]), self._partitions), full["session"].encode(), payload
 
     def _refuse(self, reason: str, why: str) -> bool:
         self._refused += 1
@@ -187,7 +188,7 @@ class Publisher:
         if self._published and SYSTEM_CLOCK.monotonic() >= self._next_beat:
             self._next_beat = SYSTEM_CLOCK.monotonic() + HEARTBEAT_SECONDS
             self._heartbeat()
-        if self._outbox.congested:
+        if self._outbox.congested or self._closed:
             return
         for sources in self._sources:
             for source in list(sources):
@@ -200,19 +201,20 @@ class Publisher:
         for partition in range(self._partitions):
             self._outbox.put(partition, self._session.encode(), made)
 
-    def accept(self, partition: int, source: bytes, payload: bytes) -> None:
-        """Take an encoded event of an attached bot, or refuse it where there is no room."""
+    def _accept(self, partition: int, source: bytes, payload: bytes) -> bool:
+        if self._closed:
+            return self._refuse("closed", "the publisher is closed")
         if self._outbox.congested:
-            self._refuse("no_room", "the queue is full: Redis is away, and so is room in the spool")
-        else:
-            self._outbox.put(partition, source, payload)
+            return self._refuse("no_room", "the queue is full: Redis is away, and so is room in the spool")
+        self._outbox.put(partition, source, payload)
+        return True
 
 
 class _Door:
     """What attached sources put into: the publisher's queue, with its bound."""
 
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
+    def __init__(self, accept: Callable[[int, bytes, bytes], bool]) -> None:
+        self._accept = accept
 
     def put(self, partition: int, source: bytes, payload: bytes) -> None:
-        self._publisher.accept(partition, source, payload)
+        self._accept(partition, source, payload)

@@ -66,6 +66,22 @@ def test_what_is_no_event_is_refused_and_counted(redis_url: str, wrong) -> None:
     assert len(published(redis_url).accepted) == 1
 
 
+def test_a_closed_publisher_refuses(redis_url: str) -> None:
+    publisher = Publisher(redis_url, session="shop")
+    assert publisher.publish(an_event())
+    assert publisher.close()
+    assert publisher.publish(an_event()) is False
+    assert publisher.close()
+    assert len(published(redis_url).accepted) == 1
+
+
+def test_events_of_other_sessions_keep_theirs(redis_url: str) -> None:
+    with Publisher(redis_url, session="shop") as publisher:
+        for number in range(6):
+            publisher.publish(an_event(session=f"shop-{number % 2}", seq=number))
+    assert {(event.session, event.seq % 2) for event in published(redis_url).accepted} == {("shop-0", 0), ("shop-1", 1)}
+
+
 def test_an_absent_redis_neither_raises_nor_blocks_and_memory_is_bounded() -> None:
     dropped = metrics.EVENTS_DROPPED.labels(reason="no_room")._value.get()
     publisher = Publisher("redis://127.0.0.1:1/0", session="shop", max_queue_bytes=100_000)

@@ -128,3 +128,12 @@ def test_parts_number_the_events_of_one_dispatch(source: Source, queue: Queue) -
     source.dispatch("READY", 1, {"session_id": "abc"})
     source.dispatch("GUILD_CREATE", 2, {"id": str(GUILD), "name": "g", "voice_states": []})
     assert [(event["seq"], event.get("part", 0)) for _, _, event in queue.events] == [(2, 0), (2, 1)]
+
+
+def test_an_event_too_large_takes_no_other_with_it(source: Source, queue: Queue) -> None:
+    source.dispatch("READY", 1, {"session_id": "abc"})
+    ids = [str(2**60 + number) for number in range(5000)]
+    member = {"user": {"id": "9", "username": "ada"}, "roles": ids}
+    source.dispatch("GUILD_CREATE", 2, {"id": str(GUILD), "name": "g", "voice_states": [], "members": [member]})
+    assert [event["type"] for _, _, event in queue.events] == ["guild_update", "voice_snapshot"]
+    assert sum(source.untranslated.values()) == 1
