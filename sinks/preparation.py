@@ -65,6 +65,11 @@ class Preparation:
         self._batch_events = batch_events
         self._store_events = store_events
 
+    @property
+    def is_over(self) -> bool:
+        """Whether every partition is stopped, so that nothing is read any more."""
+        return all(partition in self._stopped for partition in self._offsets)
+
     def next_batch(self, *, block_ms: int | None, careful: bool = False) -> Batch | None:
         """The next batch, or None where nothing waits.
 

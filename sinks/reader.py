@@ -79,11 +79,13 @@ class ResultsStreams:
         with redis_errors():
             return dict(zip(self._keys, pipe.execute(), strict=True))
 
-    def create_groups(self, offsets: Mapping[int, Offset]) -> None:
-        """Make the consumer group that shows our position wherever it is missing."""
+    def register(self, offsets: Mapping[int, Offset]) -> None:
+        """Be a consumer that trimming waits for, and make the group that shows our position, where missing."""
         pipe = self._client.pipeline(transaction=False)
         for partition, offset in offsets.items():
-            pipe.xgroup_create(self._keys[partition].results, GROUP, id=offset.results_id, mkstream=True)
+            names = self._keys[partition]
+            pipe.hsetnx(names.consumers, "sink", offset.events_id)
+            pipe.xgroup_create(names.results, GROUP, id=offset.results_id, mkstream=True)
         with redis_errors():
             _raise_unless(pipe.execute(raise_on_error=False), "BUSYGROUP")
 

@@ -12,7 +12,9 @@ from sql import query
 
 __all__ = ["refresh"]
 
-_MEMORY = "SET LOCAL work_mem = '128MB'"
+_MEMORY = "SET LOCAL work_mem = '64MB'"
+#: Folded rows after which the log's space is worth being made free for new ones at once.
+_VACUUM_ROWS = 10_000
 
 
 def refresh(connection: psycopg.Connection) -> int:
@@ -43,6 +45,9 @@ def refresh(connection: psycopg.Connection) -> int:
         with suppress(psycopg.Error):
             connection.execute(query("fold_failed"), {"error": str(error)})
         raise
+    if folded >= _VACUUM_ROWS:
+        # Readers scan the log; autovacuum comes once a minute, which is a long time for a log.
+        connection.execute("VACUUM (SKIP_LOCKED) guildstream.activity_delta")
     metrics.FOLD_ROWS.inc(folded)
     metrics.FOLD_SECONDS.observe(time.monotonic() - began)
     return folded

@@ -118,6 +118,8 @@ class Session:
                     loading = batch, thread.submit(partial(self._loader.load, batch))
                 elif stop.is_set():
                     return
+                elif self._preparation.is_over:
+                    stop.wait(_BLOCK_MS / 1000)
 
     def _settle(self, batch: Batch, future: Future[None]) -> None:
         """Wait for a load, then say in Redis what is done with."""

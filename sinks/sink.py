@@ -122,7 +122,7 @@ class Sink:
             loader = Loader(connection, table)
             if others := table.other_deployments(connection):
                 _log.warning("the database also holds results of other deployments: %s", ", ".join(others))
-        streams.create_groups(offsets)
+        streams.register(offsets)
         preparation = Preparation(
             streams,
             offsets,
@@ -137,6 +137,8 @@ class Sink:
             preparation.check_commits(streams.commits())
 
         check_redis()
+        # Whatever ended the last session may have come between a load and its trimming.
+        streams.done({p: offset for p, offset in offsets.items() if offset.commit and p not in self.stopped})
         return Session(streams, loader, preparation, self._care, check_redis)
 
     def _same_deployment(self, client: redis.Redis) -> Deployment:

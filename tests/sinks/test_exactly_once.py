@@ -65,7 +65,7 @@ def untrimmed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.chaos
 def test_sigkill_in_the_middle_of_loading_loses_and_repeats_nothing(stage: Stage) -> None:
-    produce(stage, 100, seed=1)
+    produce(stage, 64, seed=1)
     backup = {key: stage.production.client.dump(key) for key in stage.production.client.keys("*")}
     stage.options["sink_batch_events"] = 600
     dice = random.Random(2)
@@ -233,3 +233,17 @@ def test_a_new_deployment_under_a_running_sink_ends_it(stage: Stage) -> None:
         wait_until(lambda: sink.ready, what="readiness")
         stage.production.client.flushall()
         wait_until(lambda: not sink.ready, what="the end")
+
+
+def test_what_was_loaded_but_not_trimmed_is_trimmed_at_the_next_start(stage: Stage) -> None:
+    produce(stage, 4, seed=14)
+    names = stage.production.keys.partition(1)
+    kept = stage.production.client.dump(names.results)
+    stage.load()
+    stage.production.client.restore(names.results, 0, kept, replace=True)
+    stage.production.client.hdel(names.consumers, "sink")
+    with stage.sink() as sink:
+        wait_until(lambda: sink.ready, what="readiness")
+        wait_until(lambda: stage.production.client.xlen(names.results) == 0, what="trimming")
+        last_id = stage.production.client.hget(names.offset, "last_id")
+        assert stage.production.client.hget(names.consumers, "sink") == last_id

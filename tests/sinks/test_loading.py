@@ -212,7 +212,7 @@ def test_days_far_apart_get_partitions_when_they_come(stage: Stage) -> None:
     )
     stage.load()
     rows = stage.query(
-        "SELECT relname, occurred_at::date FROM guildstream.events AS events JOIN pg_class ON pg_class.oid = tableoid "
+        "SELECT relname, occurred_at::date FROM guildstream.events AS events JOIN pg_class ON pg_class.oid = events.tableoid "
         "ORDER BY occurred_at"
     )
     assert rows == [(f"events_{day:%Y%m%d}", day) for day in days]
