@@ -212,8 +212,8 @@ def test_days_far_apart_get_partitions_when_they_come(stage: Stage) -> None:
     )
     stage.load()
     rows = stage.query(
-        "SELECT relname, occurred_at::date FROM guildstream.events AS events JOIN pg_class ON pg_class.oid = events.tableoid "
-        "ORDER BY occurred_at"
+        "SELECT relname, occurred_at::date FROM guildstream.events AS events "
+        "JOIN pg_class ON pg_class.oid = events.tableoid ORDER BY occurred_at"
     )
     assert rows == [(f"events_{day:%Y%m%d}", day) for day in days]
     assert stage.query("SELECT day, messages FROM analytics.guild_daily ORDER BY day") == [(day, 1) for day in days]
