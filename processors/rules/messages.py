@@ -57,14 +57,13 @@ def required(value: int | str | None, event: Event, name: str) -> int:
 
 
 # The hot path of everything: branches cost less than calls here.
-def message_create(voice: Voice, event: MessageCreate, owned: bool) -> None:  # noqa: C901, PLR0912
+def message_create(voice: Voice, event: MessageCreate, owned: bool) -> None:  # noqa: C901
     """Count a message, and award it where the cooldown allows."""
     guild, data, ts = voice.guild, event.data, event.ts
     user_id: Any = event.user_id
     channel_id: Any = event.channel_id
     if user_id is None or channel_id is None:
-        required(user_id, event, "user_id")
-        required(channel_id, event, "channel_id")
+        raise InvalidEvent("missing_key", f"{event.type} needs user_id and channel_id")
     member = guild.members.get(user_id)
     if member is None:
         member = guild.member(user_id)
@@ -86,11 +85,8 @@ def message_create(voice: Voice, event: MessageCreate, owned: bool) -> None:  # 
     if data.reply_to is not None:
         row[_REPLIES] += 1
     member.messages += 1
-    if ts > member.last_active_ms:
-        member.last_active_ms = ts
-        if not member.first_active_ms:
-            member.first_active_ms = ts
-    elif ts < member.first_active_ms:
+    member.last_active_ms = max(member.last_active_ms, ts)
+    if ts < member.first_active_ms or not member.first_active_ms:
         member.first_active_ms = ts
     if data.roles is not None and data.roles != member.roles:
         voice.see_roles(user_id, data.roles, ts, owned=owned)

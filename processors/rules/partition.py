@@ -12,12 +12,9 @@ from enum import IntEnum
 from typing import Any, Final
 
 from guildstream.events import (
-    Adjust,
     ChannelDelete,
     Command,
-    Erase,
     Event,
-    Gap,
     GuildRemove,
     GuildUnavailable,
     GuildUpdate,
@@ -38,20 +35,18 @@ from processors.rules import messages, voice_events
 from processors.rules.guild import Guild
 from processors.rules.local_time import HOUR_MS, MINUTE_MS
 from processors.rules.outbox import Drained, Outbox
+from processors.rules.ownership import NEVER_OWN, pass_ownership
 from processors.rules.records import SourceRecord
 from processors.rules.tables import Tables
 from processors.rules.voice import Voice
 
 __all__ = ["Outcome", "PartitionRules", "RuleOptions"]
 
-#: An owner that sent nothing for this long of event time can be followed by another source.
-OWNER_SILENT_MS: Final = 30_000
 #: Guilds without anything open that stay in memory between commits.
 _IDLE_GUILDS: Final = 4096
 #: Member keys remembered between chunks.
 _KEYS: Final = 262_144
 
-_NEVER_OWN: Final = frozenset({SettingsChange, Adjust, Erase, Gap})
 _VOICE: Final = frozenset({VoiceState, VoiceSnapshot})
 
 _HANDLERS: Final[dict[type[Event], Callable[[Voice, Any, bool], None]]] = {
@@ -141,7 +136,8 @@ class PartitionRules:
         return {"guilds": guilds, "members": members}
 
     def keys(self, events: Sequence[Event]) -> dict[str, set[str]]:
-        """By table, the keys that these events may touch."""
+        """By table, the keys that these events may touch. The initial keys must have been fetched."""
+        self._restore()
         if self._keys_made > _KEYS:
             self._forget_keys()
         guilds: set[int] = set()
@@ -163,7 +159,8 @@ class PartitionRules:
                     self._keys_made += 1
                 members.add(key)
             if event.__class__ is VoiceSnapshot:
-                members.update(f"{guild_id}:{snowflake(state.user_id)}" for state in event.data.states)
+                snapshot: Any = event
+                members.update(f"{guild_id}:{snowflake(state.user_id)}" for state in snapshot.data.states)
         return {"guilds": {str(guild_id) for guild_id in guilds}, "members": members}
 
     def apply(self, event: Event, *, requeued: bool = False) -> Outcome:
@@ -197,8 +194,8 @@ class PartitionRules:
             return ACCEPTED
         voice = self._guilds.get(guild_id) or self._open(guild_id)
         owned = voice.guild.source is source
-        if not owned and kind not in _NEVER_OWN:
-            owned = self._pass_ownership(voice, source, event)
+        if not owned and kind not in NEVER_OWN:
+            owned = pass_ownership(voice, source, event)
             if not owned and (event.shard is not None or kind in _VOICE):
                 return SUPERSEDED
         handler = _HANDLERS.get(kind)
@@ -255,26 +252,6 @@ class PartitionRules:
                 if voice.segments and voice.guild.source is source:
                     voice.pane(final=True)
         return HEARTBEAT
-
-    def _pass_ownership(self, voice: Voice, source: SourceRecord, event: Event) -> bool:
-        """Whether this source owns the guild from this event on (DESIGN §5.2)."""
-        guild = voice.guild
-        owner, record = guild.source, guild.record
-        snapshot = event.__class__ is VoiceSnapshot
-        silent = owner is not None and not owner.final and event.ts - owner.last_ms >= OWNER_SILENT_MS
-        if owner is not None and not (snapshot or owner.final or silent):
-            return False
-        stand_ms = record.voice_ms = voice.now_ms()
-        record.owner, guild.source = event.session, source
-        if (owner is not None and event.shard is not None) or snapshot:
-            record.frozen = True
-        elif silent and voice.segments and not record.frozen:
-            # A source without a shard has no snapshot: people are taken to be where they were.
-            at_ms = max(event.ts, voice.now_ms())
-            voice_events.pass_over(voice, stand_ms, at_ms)
-            record.voice_ms = at_ms
-        guild.save()
-        return True
 
     def _pane(self, voice: Voice, *, early: bool) -> None:
         """Settle a guild's voice if a minute of event time, or an hour's end, makes it worth it."""

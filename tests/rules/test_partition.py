@@ -155,6 +155,7 @@ def test_windows_close_by_their_owners_watermark() -> None:
     assert shell.commit().activity == []
     shell.hand_over()
     shell.chunk([beat(minute + 60_000)])
+    assert shell.rules.pending_rows == 1
     assert len(shell.commit().activity) == 1
     shell.chunk([message(2, minute + 2)])
     assert len(shell.commit().activity) == 1, "a late event makes a late pane at once"
