@@ -243,8 +243,10 @@ class PartitionRules:
         if ts > source.last_ms:
             source.last_ms = ts
             source.final = False
-        source.heartbeat_ms = max(source.heartbeat_ms, ts)
-        source.watermark_ms = max(source.watermark_ms, ts)
+        if ts > source.heartbeat_ms:
+            source.heartbeat_ms = ts
+            if ts > source.watermark_ms:
+                source.watermark_ms = ts
         if final:
             self._restore()
             source.final = True
