@@ -245,8 +245,7 @@ class PartitionRules:
             source.final = False
         if ts > source.heartbeat_ms:
             source.heartbeat_ms = ts
-            if ts > source.watermark_ms:
-                source.watermark_ms = ts
+            source.watermark_ms = max(source.watermark_ms, ts)
         if final:
             self._restore()
             source.final = True
