@@ -1,4 +1,7 @@
-"""Entries into Redis, fast and in order: hand-packed commands, one transaction a partition and batch.
+"""Entries into Redis, fast and in order: hand-packed commands, one transaction a batch.
+
+One transaction also means one fsync: a Redis that syncs its log for every write does so once for all
+that one EXEC applies, and would do so for each partition else.
 
 redis-py makes the connection (TLS, unix sockets, passwords) and reads the replies; packing a command
 by hand costs a seventh of what its command layer does.
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -29,6 +32,15 @@ StreamId = tuple[int, int]
 _RETRY_SECONDS: Final = 60.0
 #: Replies that mean "not now": out of memory, loading its data, read-only or without enough replicas.
 _NOT_NOW: Final = ("OOM", "LOADING", "BUSY", "READONLY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "TRYAGAIN", "EXECABORT")
+
+
+_TRANSIENT: Final = (OutOfMemoryError, BusyLoadingError, ReadOnlyError)
+#: Up to the field's name, which is always one letter.
+_XADD: Final = b"*5\r\n$4\r\nXADD\r\n$%d\r\n%b\r\n$1\r\n*\r\n$1\r\n"
+
+
+class _NotNow(Exception):
+    """Redis refused a batch for a reason that passes."""
 
 
 class Written(NamedTuple):
@@ -57,9 +69,9 @@ def parse_id(stream_id: bytes | str | None) -> StreamId:
 class EntryWriter:
     """Appends entries to the partitions' event streams.
 
-    A partition's entries of a batch are written by one transaction: if Redis refuses, none of them is
-    in, so that no entry can overtake another of its partition. When the connection breaks before the
-    reply, the batch is sent again and may be in the stream twice; readers drop known events.
+    A batch is written by one transaction: if Redis refuses, none of it is in, so that no entry can
+    overtake another of its partition. When the connection breaks before the reply, the batch is sent
+    again and may be in the streams twice; readers drop known events.
 
     Args:
         url: Redis.
@@ -76,7 +88,7 @@ class EntryWriter:
         self._pause = pause
         self._clock = clock
         self._random = random.Random()  # noqa: S311 - jitter is no secret
-        self._in_flight: dict[int, list[Entry]] = {}
+        self._in_flight: list[Entry] = []
 
     def close(self) -> None:
         """Close the connection."""
@@ -94,64 +106,49 @@ class EntryWriter:
             ConfigError: Redis will never accept it: a key holds something else, no permission.
         """
         written = self.settle()
-        batch: dict[int, list[Entry]] = {}
-        for entry in entries:
-            batch.setdefault(entry.partition, []).append(entry)
-        self._in_flight = batch
-        if batch:
-            try:
-                self._transmit(batch)
-            except (redis.ConnectionError, redis.TimeoutError):
-                # settle() sends it again and knows how long to go on trying.
-                self._disconnect()
+        self._in_flight = list(entries)
+        if self._in_flight:
+            self._transmit_or_disconnect()
         return written
 
     def settle(self) -> list[Written]:
         """Wait for the replies of what was sent. Blocks, repeats what was refused, as ``send`` says."""
-        written: list[Written] = []
         deadline, attempt = self._clock.monotonic() + _RETRY_SECONDS, 0
         while self._in_flight:
-            problem = self._try_settle(written)
-            if problem is None:
-                continue
+            try:
+                return self._read_transaction()
+            except (redis.ConnectionError, redis.TimeoutError, _NotNow) as error:
+                problem = error
+            if not isinstance(problem, _NotNow):
+                self._disconnect()
             attempt += 1
             if attempt == 1:
                 _log.warning("Redis does not take events for now: %s", problem)
             ceiling = min(0.05 * 2**attempt, 2.0)
             if self._pause(self._random.uniform(ceiling / 2, ceiling)) or self._clock.monotonic() > deadline:
                 raise RedisUnavailable(f"Redis does not take events: {problem}") from problem
-            try:
-                self._transmit(self._in_flight)
-            except (redis.ConnectionError, redis.TimeoutError):
-                self._disconnect()
-        return written
+            self._transmit_or_disconnect()
+        return []
 
-    def _try_settle(self, written: list[Written]) -> Exception | None:
-        if self._connection is None:
-            return redis.ConnectionError("the connection was lost")
-        problem: Exception | None = None
-        try:
-            for partition, entries in list(self._in_flight.items()):
-                refused = self._read_transaction(partition, entries, written)
-                problem = refused or problem
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            self._disconnect()
-            return error
-        return problem
-
-    def _read_transaction(self, partition: int, entries: Sequence[Entry], written: list[Written]) -> Exception | None:
+    def _read_transaction(self) -> list[Written]:
+        """Read the replies of what is in flight: MULTI's, one for each entry, and EXEC's with the ids."""
+        entries = self._in_flight
         replies = [self._reply() for _ in range(len(entries) + 2)]
         ids = replies[-1]
         if isinstance(ids, Exception):
             first = next(reply for reply in replies if isinstance(reply, Exception))
-            if not str(first).startswith(_NOT_NOW) and not isinstance(first, _TRANSIENT):
-                raise _refused(partition, first)
-            return first
-        if error := next((reply for reply in ids if isinstance(reply, Exception)), None):
-            raise _refused(partition, error)
-        del self._in_flight[partition]
-        written.append(Written(partition, parse_id(ids[-1]), sum(len(entry.payload) for entry in entries)))
-        return None
+            if isinstance(first, _TRANSIENT) or str(first).startswith(_NOT_NOW):
+                raise _NotNow(str(first))
+            raise ConfigError(f"Redis refuses events: {first}")
+        written: dict[int, Written] = {}
+        for entry, entry_id in zip(entries, ids, strict=True):
+            if isinstance(entry_id, Exception):
+                raise ConfigError(f"Redis refuses events for partition {entry.partition}: {entry_id}")
+            before = written.get(entry.partition)
+            size = len(entry.payload) + (before.size_bytes if before else 0)
+            written[entry.partition] = Written(entry.partition, parse_id(entry_id), size)
+        self._in_flight = []
+        return list(written.values())
 
     def _reply(self) -> Any:
         if self._connection is None:
@@ -161,34 +158,30 @@ class EntryWriter:
         except redis.ResponseError as error:
             return error
 
-    def _transmit(self, batch: Mapping[int, Sequence[Entry]]) -> None:
+    def _transmit_or_disconnect(self) -> None:
+        """Send what is in flight; where that fails, ``settle`` finds no connection and tries again."""
+        try:
+            self._transmit()
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._disconnect()
+
+    def _transmit(self) -> None:
         if self._connection is None:
             connection: Any = self._client.connection_pool.make_connection()
             connection.connect()
             self._connection = connection
-        commands: list[bytes] = []
-        for partition, entries in batch.items():
-            _pack_transaction(commands, self._keys.partition(partition).events.encode(), entries)
+        commands = [b"*1\r\n$5\r\nMULTI\r\n"]
+        heads: dict[int, bytes] = {}
+        for entry in self._in_flight:
+            head = heads.get(entry.partition)
+            if head is None:
+                key = self._keys.partition(entry.partition).events.encode()
+                head = heads[entry.partition] = _XADD % (len(key), key)
+            commands += (b"%b%b\r\n$%d\r\n" % (head, entry.field, len(entry.payload)), entry.payload, b"\r\n")
+        commands.append(b"*1\r\n$4\r\nEXEC\r\n")
         self._connection.send_packed_command([b"".join(commands)], check_health=False)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
-
-
-_TRANSIENT = (OutOfMemoryError, BusyLoadingError, ReadOnlyError)
-
-
-def _pack_transaction(commands: list[bytes], key: bytes, entries: Sequence[Entry]) -> None:
-    commands.append(b"*1\r\n$5\r\nMULTI\r\n")
-    head = b"*5\r\n$4\r\nXADD\r\n$%d\r\n%b\r\n$1\r\n*\r\n$1\r\n" % (len(key), key)
-    for entry in entries:
-        commands.append(b"%b%b\r\n$%d\r\n" % (head, entry.field, len(entry.payload)))
-        commands.append(entry.payload)
-        commands.append(b"\r\n")
-    commands.append(b"*1\r\n$4\r\nEXEC\r\n")
-
-
-def _refused(partition: int, error: Exception) -> ConfigError:
-    return ConfigError(f"Redis refuses events for partition {partition}: {error}")
