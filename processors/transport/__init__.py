@@ -10,6 +10,7 @@ from processors.transport.driver import Transport
 from processors.transport.options import TransportOptions
 from processors.transport.partition import CommitRange, Partition
 from processors.transport.state import KeyedState, NotLoaded, PartitionTable
+from processors.transport.streams import NoPartition, current_partition
 from processors.transport.topics import ChunkedTopic, chunked
 
 __all__ = [
@@ -18,10 +19,12 @@ __all__ = [
     "ChunkedTopic",
     "CommitRange",
     "KeyedState",
+    "NoPartition",
     "NotLoaded",
     "Partition",
     "PartitionTable",
     "Transport",
     "TransportOptions",
     "chunked",
+    "current_partition",
 ]

@@ -25,6 +25,8 @@ class ChunkEntry:
         position: position of the first one; positions number the payloads of a partition from 0.
         skipped: payloads (by index from the first one) that are not to be processed: an agent raised on
             them, or the whole entry can't be read. The transport dead-letters them.
+        key: the message's key, where a Faust producer gave one.
+        headers: the message's headers, the same.
     """
 
     id: str
@@ -35,6 +37,12 @@ class ChunkEntry:
     count: int
     position: int
     skipped: frozenset[int] = frozenset()
+    key: bytes | None = None
+    headers: dict[str, bytes] | None = None
+
+    def payloads(self) -> list[bytes]:
+        """Each payload by itself, skipped ones included."""
+        return self.payload.split(b"\n") if self.packed else [self.payload]
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +56,8 @@ class Chunk:
         position: position of the first payload.
         count: how many payloads the entries hold.
         size: bytes of payload.
+        error: what an agent raised.
+        suspects: positions, half open, among which the payload is that it raised on; None: any of them.
     """
 
     topic: str
@@ -57,17 +67,23 @@ class Chunk:
     count: int = 0
     size: int = 0
     error: BaseException | None = None
+    suspects: tuple[int, int] | None = None
 
     @property
     def last_id(self) -> str:
         """Stream id of the last entry."""
         return self.entries[-1].id
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, *, position: int | None = None) -> None:
         """Say that processing raised: what this partition did since its last commit is thrown away.
 
         The partition is read again from there; an event on which it happens again, alone, is
         dead-lettered with its traceback, and nothing it did is kept.
+
+        Args:
+            error: what was raised.
+            position: of the payload that it was raised on, where that is known.
         """
         if self.error is None:
             self.error = error
+            self.suspects = None if position is None else (position, position + 1)

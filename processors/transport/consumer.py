@@ -5,23 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from faust.transport.consumer import Consumer as FaustConsumer
-from faust.types import TP, ConsumerMessage
+from faust.types import TP, ConsumerMessage, Message
 from mode import Service
+from redis.exceptions import RedisError
 
 from guildstream.clock import SYSTEM_CLOCK
 from guildstream.connections import connect_redis_async
-from guildstream.errors import ConfigError, Fenced
+from guildstream.deployment import ensure_deployment_async
+from guildstream.errors import ConfigError, StreamDamaged
+from guildstream.keys import Keys
+from processors.transport.agents import check_app, watch_agents
+from processors.transport.backoff import Backoff
 from processors.transport.chunk import Chunk
 from processors.transport.committer import Committer
-from processors.transport.delivery import Abandoned, Delivery
+from processors.transport.delivery import Delivery
 from processors.transport.faust_index import add_partition, remove_partition
 from processors.transport.lane import Lane, LaneServices
 from processors.transport.ownership import LeaseKeeper, LeaseListener
 from processors.transport.reader import StreamReader
-from processors.transport.scripts import COMMIT
+from processors.transport.roster import Roster
 from processors.transport.topics import ChunkedTopic
 from processors.transport.trimming import Trimmer
 
@@ -31,9 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Consumer"]
 
 logger = logging.getLogger("guildstream.transport")
-
-#: How long a stopping worker waits for agents that have begun a chunk.
-_GRACE_SECONDS: Final = 5.0
 
 
 class Consumer(FaustConsumer):
@@ -47,18 +49,23 @@ class Consumer(FaustConsumer):
     def on_init(self) -> None:
         """Faust: called at the end of construction."""
         options = self._driver.options
-        self._delivery = Delivery()
-        self.app.sensors.add(self._delivery)
+        self.delivery = Delivery()
+        self.app.sensors.add(self.delivery)
         self._client = connect_redis_async(options.redis_url, name=f"{options.prefix}-worker")
         self._reading_client = connect_redis_async(options.redis_url, name=f"{options.prefix}-reader")
         self.reader = StreamReader(self._reading_client)
         self.committer = Committer(self._client)
-        self._trimmer = Trimmer(self._client, lambda: [lane for lane, _ in self._lanes.values()], options.trim_seconds)
-        self._lanes: dict[int, tuple[Lane, asyncio.Future[None]]] = {}
+        self._roster = Roster(
+            self._make_lane,
+            shown=self._show,
+            hidden=self._hide,
+            crashed=self.app.crash,
+            delivery=self.delivery,
+        )
+        self._trimmer = Trimmer(self._client, self._loaded_lanes, options.trim_seconds)
         self._topic_names: list[str] = []
         self._keeper: LeaseKeeper | None = None
         self._subscribing: asyncio.Future[None] | None = None
-        self._stopping_lanes = False
 
     @property
     def _driver(self) -> Transport:
@@ -69,38 +76,66 @@ class Consumer(FaustConsumer):
     @property
     def lanes(self) -> Mapping[int, Lane]:
         """The partitions that this worker owns."""
-        return {number: lane for number, (lane, _) in self._lanes.items()}
+        return self._roster.lanes
 
     @property
     def healthy(self) -> bool:
         """Whether Redis answers and leases are renewed."""
         return self.reader.healthy and (self._keeper is None or self._keeper.healthy)
 
+    def _loaded_lanes(self) -> list[Lane]:
+        return [lane for lane in self.lanes.values() if lane.loaded]
+
     # -- ownership
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        """Faust: consume these topics. Returns at once, since the conductor waits for it."""
-        self._topic_names = sorted(set(topics) - self.randomly_assigned_topics)
+        """Faust: consume these topics. Returns at once, since the conductor waits for it.
+
+        Raises:
+            ConfigError: the app does what this transport can't do.
+        """
+        check_app(self.app)
+        watch_agents(self.app, self.delivery)
         if self._subscribing is None:
+            self._topic_names = sorted(set(topics) - self.randomly_assigned_topics)
             self._subscribing = self.add_future(self._start_owning())
 
     async def _start_owning(self) -> None:
         self.app.on_rebalance_start()
         await self.on_partitions_assigned(set())
-        await self._client.script_load(COMMIT.source)
-        loop = asyncio.get_running_loop()
+        options, call_soon = self._driver.options, asyncio.get_running_loop().call_soon_threadsafe
         listener = LeaseListener(
-            gained=lambda number, epoch: loop.call_soon_threadsafe(self._gain, number, epoch),
-            lost=lambda number: loop.call_soon_threadsafe(self._lose, number),
+            gained=lambda number, epoch: call_soon(self._roster.gain, number, epoch),
+            lost=lambda number: call_soon(self._roster.lose, number),
+            unwanted=lambda number: call_soon(self._roster.give_up, number),
+            damaged=lambda error: call_soon(self.add_future, self._end(error)),
         )
-        self._keeper = LeaseKeeper(self._driver.options, listener)
+        try:
+            deployment = await self._agree()
+        except ConfigError as error:
+            await self._end(error)
+            return
+        self._keeper = LeaseKeeper(options, listener, deployment=deployment)
+        self._roster.follow(self._keeper)
         self._keeper.start()
 
-    def _gain(self, number: int, epoch: int) -> None:
-        if self._stopping_lanes or self._keeper is None:
-            return
-        if number in self._lanes:
-            self._lanes[number][1].cancel()
+    async def _agree(self) -> str:
+        """The deployment's id; waits for a Redis that is away."""
+        options, backoff = self._driver.options, Backoff(initial_seconds=0.1, limit_seconds=2.0)
+        while True:
+            try:
+                found = await ensure_deployment_async(self._client, Keys(options.prefix), options.partitions)
+            except (RedisError, OSError) as error:
+                logger.warning("Redis can't be reached yet: %s", error)
+                await asyncio.sleep(backoff.next_seconds())
+            else:
+                return found.id
+
+    async def _end(self, error: Exception) -> None:
+        logger.error("this worker can't go on: %s", error)
+        await self.app.crash(error)
+
+    def _make_lane(self, number: int, epoch: int, known_commit: int) -> Lane:
         services = LaneServices(
             client=self._client,
             reader=self.reader,
@@ -110,43 +145,25 @@ class Consumer(FaustConsumer):
             states=tuple(self._driver.states.values()),
             before_commit=tuple(self._driver.commit_hooks),
             deliver=self._deliver,
-            owner=self._keeper.owner,
+            owner=self._keeper.owner if self._keeper is not None else b"",
         )
-        lane = Lane(number, epoch, self._topic_names, services)
+        return Lane(number, epoch, self._topic_names, services, known_commit=known_commit)
+
+    def _show(self, number: int) -> None:
         for name in self._topic_names:
             add_partition(self.app, TP(name, number))
             self._active_partitions.add(TP(name, number))
-        self._lanes[number] = lane, self.add_future(self._run_lane(lane))
-        logger.info("partition %d is ours, epoch %d", number, epoch)
 
-    def _lose(self, number: int) -> None:
-        found = self._lanes.pop(number, None)
-        if found is not None:
-            found[1].cancel()
-            for name in self._topic_names:
-                remove_partition(self.app, TP(name, number))
-                self._active_partitions.discard(TP(name, number))
-
-    async def _run_lane(self, lane: Lane) -> None:
-        try:
-            await lane.run()
-        except Fenced as error:
-            logger.error("partition %d was taken over: %s", lane.number, error)  # noqa: TRY400 - no bug, no trace
-            if self._keeper is not None:
-                self._keeper.forget(lane.number)
-            if self._lanes.get(lane.number, (None,))[0] is lane:
-                self._lose(lane.number)
-        except (Abandoned, asyncio.CancelledError):
-            logger.info("partition %d was left at its last commit", lane.number)
-        except Exception as error:
-            logger.exception("partition %d can't go on", lane.number)
-            await self.app.crash(error)
+    def _hide(self, number: int) -> None:
+        for name in self._topic_names:
+            remove_partition(self.app, TP(name, number))
+            self._active_partitions.discard(TP(name, number))
 
     # -- delivery
 
     async def _deliver(self, chunk: Chunk) -> None:
         whole = self._is_chunked(chunk.topic)
-        await self._delivery.deliver(chunk, whole=whole, generation=self.app.consumer_generation_id)
+        await self.delivery.deliver(chunk, whole=whole, generation=self.app.consumer_generation_id)
 
     def _is_chunked(self, topic: str) -> bool:
         kinds = {isinstance(channel, ChunkedTopic) for channel in self.app.topics if topic in channel.topics}
@@ -157,7 +174,7 @@ class Consumer(FaustConsumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Faust: what is ready for the agents; waits ``timeout`` seconds for the first."""
-        queue = self._delivery.queue
+        queue = self.delivery.queue
         try:
             first = await asyncio.wait_for(queue.get(), timeout)
         except asyncio.TimeoutError:  # noqa: UP041 - Python 3.11 has both names, 3.10's is Faust's
@@ -166,27 +183,24 @@ class Consumer(FaustConsumer):
         while not queue.empty():
             yield queue.get_nowait()
 
+    def ack(self, message: Message) -> bool:
+        """Faust: called for what streams don't acknowledge themselves, such as messages that can't be decoded."""
+        last = bool(super().ack(message))
+        if last:
+            self.delivery.acknowledged(message)
+        return last
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Faust: now and then. The lanes commit; what Faust noted for its own commits is thrown away."""
+        for noted in (self._acked, self._acked_index, self._gap):
+            noted.clear()
+        return True
+
     # -- shutdown
 
     async def stop_lanes(self) -> None:
         """Finish what agents have begun, commit, and give every lease back. At most a few seconds."""
-        if self._stopping_lanes:
-            return
-        self._stopping_lanes = True
-        lanes = list(self._lanes.values())
-        for lane, _ in lanes:
-            lane.stop()
-        tasks = [task for _, task in lanes]
-        if tasks:
-            self._delivery.abandon(begun=False)
-            _, late = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            await asyncio.to_thread(_hand_back, keeper, [lane.number for lane, _ in lanes])
-        self._lanes.clear()
+        await self._roster.stop()
 
     async def wait_empty(self) -> None:
         """Faust: called when the app stops."""
@@ -195,7 +209,7 @@ class Consumer(FaustConsumer):
     async def on_stop(self) -> None:
         """Faust: the service stops."""
         await self.stop_lanes()
-        self.app.sensors.remove(self._delivery)
+        self.app.sensors.remove(self.delivery)
         await self._client.aclose()
         await self._reading_client.aclose()
 
@@ -209,13 +223,16 @@ class Consumer(FaustConsumer):
 
     @Service.task
     async def _trim(self) -> None:
-        await self._trimmer.run()
+        try:
+            await self._trimmer.run()
+        except StreamDamaged as error:
+            await self._end(error)
 
     # -- what Faust asks for, and means nothing here
 
     def assignment(self) -> set[TP]:
         """Topic partitions that this worker owns."""
-        return {TP(name, number) for number in self._lanes for name in self._topic_names}
+        return {TP(name, number) for number in self.lanes for name in self._topic_names}
 
     def highwater(self, tp: TP) -> int:
         """Offsets of messages are numbered here; lag is in ``guildstream lag`` and ``XINFO GROUPS``."""
@@ -271,9 +288,3 @@ class Consumer(FaustConsumer):
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         message: ConsumerMessage = record
         return message
-
-
-def _hand_back(keeper: LeaseKeeper, partitions: list[int]) -> None:
-    for partition in partitions:
-        keeper.release(partition)
-    keeper.stop()

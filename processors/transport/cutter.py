@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ class TopicCursor:
         read: handed out up to here.
         committed: committed, or being committed, up to here.
         durable_id: the last entry whose commit is known to be applied.
+        shared: whether other consumers read it too, so that trimming waits for them.
     """
 
     name: str
@@ -31,6 +33,7 @@ class TopicCursor:
     read: Position = field(default_factory=Position)
     committed: Position = field(default_factory=Position)
     durable_id: str = "0-0"
+    shared: bool = False
 
     def restart(self, position: Position) -> None:
         """Go on from a committed position."""
@@ -53,7 +56,7 @@ class ChunkCutter:
         self._order = list(topics.values())
         self._options = options
         self._turn = 0
-        self._suspects = ("", 0, 0)
+        self._suspects: dict[str, list[tuple[int, int]]] = {}
         self._poison: dict[tuple[str, int], str] = {}
 
     @property
@@ -71,13 +74,16 @@ class ChunkCutter:
         return None
 
     def blame(self, chunk: Chunk) -> bool:
-        """An agent raised on this chunk. After the rollback its range comes one payload at a time.
+        """An agent raised on this chunk. After the rollback what is suspect comes one payload at a time.
 
         Returns:
             Whether the chunk was a single payload, which from now on counts as poison.
         """
         if chunk.count > 1:
-            self._suspects = (chunk.topic, chunk.position, chunk.position + chunk.count)
+            start, stop = chunk.suspects or (chunk.position, chunk.position + chunk.count)
+            ranges = self._suspects.setdefault(chunk.topic, [])
+            ranges.append((start, stop))
+            ranges.sort()
             return False
         detail = "".join(traceback.format_exception(chunk.error)) if chunk.error else ""
         self._poison[chunk.topic, chunk.position] = detail
@@ -87,17 +93,17 @@ class ChunkCutter:
         """Everything of a topic below ``position`` is committed."""
         if self._poison:
             self._poison = {key: text for key, text in self._poison.items() if key[0] != topic or key[1] >= position}
+        if topic in self._suspects:
+            self._suspects[topic] = [found for found in self._suspects[topic] if found[1] > position]
 
     def _cut(self, topic: TopicCursor) -> Chunk:
         chunk = Chunk(topic.name, self._partition, position=topic.read.payloads)
-        name, start, stop = self._suspects
-        if name == topic.name and start <= chunk.position < stop:
+        entries = topic.buffer.entries
+        unsuspected = self._unsuspected(topic)
+        if entries[0].taken or entries[0].count > unsuspected:
             self._take_one(topic, chunk)
             return chunk
-        limit = self._options.chunk_events
-        if name == topic.name and chunk.position < start:
-            limit = min(limit, start - chunk.position)
-        entries = topic.buffer.entries
+        limit = min(self._options.chunk_events, unsuspected)
         while entries and (
             not chunk.entries
             or (
@@ -108,6 +114,12 @@ class ChunkCutter:
             self._take(topic, chunk)
         return chunk
 
+    def _unsuspected(self, topic: TopicCursor) -> float:
+        """How many payloads come before the next suspect: none if it is next."""
+        position = topic.read.payloads
+        ahead = [max(0, start - position) for start, stop in self._suspects.get(topic.name, ()) if position < stop]
+        return min(ahead, default=math.inf)
+
     def _take(self, topic: TopicCursor, chunk: Chunk) -> None:
         entry = topic.buffer.pop()
         chunk.entries.append(
@@ -117,6 +129,8 @@ class ChunkCutter:
                 payload=entry.payload,
                 packed=entry.packed,
                 index=0,
+                key=entry.key,
+                headers=entry.headers,
                 count=entry.count,
                 position=topic.read.payloads,
                 skipped=self._skipped(topic, entry, entry.count),
@@ -129,7 +143,7 @@ class ChunkCutter:
 
     def _take_one(self, topic: TopicCursor, chunk: Chunk) -> None:
         entry = topic.buffer.entries[0]
-        payload = entry.payload.split(b"\n")[entry.taken] if entry.packed else entry.payload
+        payload = entry.payloads()[entry.taken]
         chunk.entries.append(
             ChunkEntry(
                 id=entry.id,
@@ -137,6 +151,8 @@ class ChunkCutter:
                 payload=payload,
                 packed=False,
                 index=entry.taken,
+                key=entry.key,
+                headers=entry.headers,
                 count=1,
                 position=topic.read.payloads,
                 skipped=self._skipped(topic, entry, 1),
@@ -171,6 +187,6 @@ class ChunkCutter:
     def _put_aside(
         self, topic: TopicCursor, entry: ReadEntry, index: int, reason: str, detail: str, *, counter: str
     ) -> None:
-        payload = entry.payload.split(b"\n")[index] if entry.packed else entry.payload
+        payload = entry.payloads()[index]
         self._partition.dead_letter(topic.name, entry.id, index, payload, reason=reason, detail=detail)
         self._partition.count(counter)

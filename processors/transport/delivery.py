@@ -3,29 +3,60 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from faust.sensors.base import Sensor
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 
-from processors.transport.chunk import Chunk
+from processors.transport.chunk import Chunk, ChunkEntry
 
 __all__ = ["Abandoned", "Delivery"]
 
+#: Streams pass over messages whose generation is not the app's.
+_NO_GENERATION: Final = -1
 
-class Abandoned(Exception):  # noqa: N818 - nothing went wrong: the worker is stopping
+
+class Abandoned(Exception):
     """The chunk was still out when the worker stopped; nothing of it is committed."""
 
 
 @dataclass(slots=True)
 class _Out:
-    """The messages of one chunk that agents have not acknowledged yet."""
+    """The messages of one chunk that agents have not acknowledged yet.
 
+    Attributes:
+        chunk: what is out.
+        messages: in order; their offsets are consecutive.
+        positions: of the payload in each message, None where a message is the whole chunk.
+        pending: offsets not acknowledged.
+        done: set when none is left.
+        sent: how much agents have sent elsewhere for each message.
+    """
+
+    chunk: Chunk
+    messages: list[ConsumerMessage]
+    positions: list[int] | None
     pending: set[int]
     done: asyncio.Future[None]
-    messages: list[ConsumerMessage]
+    sent: Counter[int] = field(default_factory=Counter)
+
+    def holds(self, offset: int) -> bool:
+        return self.messages[0].offset <= offset <= self.messages[-1].offset
+
+    def acknowledged(self, offset: int) -> None:
+        self.pending.discard(offset)
+        if not self.pending and not self.done.done():
+            self.done.set_result(None)
+
+    def withdraw(self) -> None:
+        """Have streams pass over what none of them has begun."""
+        for message in self.messages:
+            if not message.tracked and not message.acked:
+                message.generation_id = _NO_GENERATION
+                self.acknowledged(message.offset)
 
 
 class Delivery(Sensor):
@@ -46,64 +77,112 @@ class Delivery(Sensor):
         """Hand a chunk to the agents of its topic and wait until all of them are done with it.
 
         Args:
-            chunk: what to hand out.
+            chunk: what to hand out; its ``error`` says afterwards whether an agent raised.
             whole: as one value (a chunked topic), or message by message.
-            generation: Faust's consumer generation; streams skip messages of another one.
+            generation: Faust's consumer generation.
 
         Raises:
             Abandoned: the worker is stopping and no agent had begun.
         """
         tp = TP(chunk.topic, chunk.partition.number)
-        values = [(chunk, chunk.size)] if whole else list(_payloads(chunk))
-        if not values:
+        out = self._numbered(tp, chunk, whole=whole, generation=generation)
+        if not out.messages:
             return
-        messages = [self._message(tp, value, size, chunk, generation) for value, size in values]
-        out = _Out({message.offset for message in messages}, asyncio.get_running_loop().create_future(), messages)
         self._out[tp] = out
-        for message in messages:
+        for message in out.messages:
             self.queue.put_nowait((tp, message))
         try:
             await out.done
         finally:
-            del self._out[tp]
+            if self._out.get(tp) is out:
+                del self._out[tp]
+            if out.pending:
+                out.withdraw()
 
-    def _message(self, tp: TP, value: Any, size: int, chunk: Chunk, generation: int) -> ConsumerMessage:
+    def _numbered(self, tp: TP, chunk: Chunk, *, whole: bool, generation: int) -> _Out:
+        values: list[tuple[Any, int, ChunkEntry]] = [(chunk, chunk.size, chunk.entries[-1])]
+        positions: list[int] | None = None
+        if not whole:
+            found = list(_payloads(chunk))
+            values = [(payload, len(payload), entry) for payload, entry, _ in found]
+            positions = [position for _, _, position in found]
+        messages = [self._message(tp, *value, generation) for value in values]
+        pending = {message.offset for message in messages}
+        return _Out(chunk, messages, positions, pending, asyncio.get_running_loop().create_future())
+
+    def _message(self, tp: TP, value: Any, size: int, entry: ChunkEntry, generation: int) -> ConsumerMessage:
         offset = self._offsets[tp] = self._offsets.get(tp, 0) + 1
         return ConsumerMessage(
             topic=tp.topic,
             partition=tp.partition,
             offset=offset,
-            timestamp=chunk.entries[-1].ms / 1000,
+            timestamp=entry.ms / 1000,
             timestamp_type=0,
-            headers=None,
-            key=None,
+            headers=entry.headers,
+            key=entry.key,
             value=value,
             checksum=None,
-            serialized_key_size=0,
+            serialized_key_size=len(entry.key or b""),
             serialized_value_size=size,
             tp=tp,
             generation_id=generation,
         )
 
+    # -- what agents and streams ask
+
+    def chunk_of(self, message: Message) -> Chunk | None:
+        """The chunk that a message is part of, None if it is no longer out."""
+        out = self._out.get(message.tp)
+        return out.chunk if out is not None and out.holds(message.offset) else None
+
+    def is_last(self, message: Message) -> bool:
+        """Whether its chunk ends with this message."""
+        out = self._out.get(message.tp)
+        return out is None or message.offset >= out.messages[-1].offset
+
+    def next_origin(self, message: Message) -> bytes | None:
+        """A name for what is sent next for a message, the same each time it is processed."""
+        out = self._out.get(message.tp)
+        if out is None or not out.holds(message.offset):
+            return None
+        index = message.offset - out.messages[0].offset
+        position = out.chunk.position if out.positions is None else out.positions[index]
+        number = out.sent[index]
+        out.sent[index] += 1
+        return f"{message.tp.topic} {message.tp.partition} {position} {number}".encode()
+
+    def fail(self, message: Message, error: BaseException) -> None:
+        """An agent raised on a message: its chunk will be rolled back, the rest of it is not begun."""
+        out = self._out.get(message.tp)
+        if out is None or not out.holds(message.offset):
+            return
+        position = None if out.positions is None else out.positions[message.offset - out.messages[0].offset]
+        out.chunk.fail(error, position=position)
+        out.withdraw()
+
+    def acknowledged(self, message: Message) -> None:
+        """The last stream is done with a message."""
+        self.on_message_out(message.tp, message.offset, message)
+
     def on_message_out(self, tp: TP, offset: int, message: Message) -> None:
         """Faust: the last stream is done with a message."""
         out = self._out.get(tp)
-        if out is None:
-            return
-        out.pending.discard(offset)
-        if not out.pending and not out.done.done():
-            out.done.set_result(None)
+        if out is not None and out.holds(offset):
+            out.acknowledged(offset)
 
-    def abandon(self, *, begun: bool) -> None:
-        """Give up on chunks that no agent has begun, or with ``begun`` on all that are out."""
-        for out in self._out.values():
-            if not out.done.done() and (begun or not any(message.tracked for message in out.messages)):
+    def abandon(self, partition: int) -> None:
+        """Give up on a partition's chunk, unless an agent has begun it as one value and is to end it."""
+        for tp, out in self._out.items():
+            if tp.partition != partition or out.done.done():
+                continue
+            if out.positions is not None or not out.messages[0].tracked:
                 out.done.set_exception(Abandoned())
 
 
-def _payloads(chunk: Chunk) -> list[tuple[bytes, int]]:
-    found = []
-    for entry in chunk.entries:
-        payloads = entry.payload.split(b"\n") if entry.packed else [entry.payload]
-        found += [(payload, len(payload)) for index, payload in enumerate(payloads) if index not in entry.skipped]
-    return found
+def _payloads(chunk: Chunk) -> list[tuple[bytes, ChunkEntry, int]]:
+    return [
+        (payload, entry, entry.position + index)
+        for entry in chunk.entries
+        for index, payload in enumerate(entry.payloads())
+        if index not in entry.skipped
+    ]

@@ -16,6 +16,7 @@ from processors.transport.lane import BeforeCommit
 from processors.transport.options import TransportOptions
 from processors.transport.producer import Producer
 from processors.transport.state import KeyedState
+from processors.transport.streams import LockStepStream
 
 __all__ = ["Transport"]
 
@@ -44,6 +45,9 @@ class Transport(FaustTransport):
         self.options = TransportOptions.from_url(url[0], app_id=app.conf.id, partitions=app.conf.topic_partitions)
         self.states: dict[str, KeyedState[Any]] = {}
         self.commit_hooks: list[BeforeCommit] = []
+        app.conf.Stream = LockStepStream
+        # A stopping app hands its partitions back before its agents are cancelled.
+        app.conf.stream_wait_empty = True
 
     def keep(self, *states: KeyedState[Any]) -> None:
         """Register keyed-state tables; do it before the app starts.

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import redis.asyncio
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from guildstream import metrics
 from guildstream.clock import Clock
+from guildstream.errors import ConfigError, GuildstreamError, StreamDamaged, TransientError
 from processors.transport.backoff import Backoff
 from processors.transport.chunk import Chunk
 from processors.transport.committer import CommitRequest, Committer
@@ -33,6 +38,17 @@ BeforeCommit = Callable[[Partition, Mapping[str, CommitRange]], None]
 Deliver = Callable[[Chunk], Awaitable[None]]
 
 _IDLE_SECONDS: Final = 5.0
+#: What an agent may raise that says nothing about the event: the chunk is tried again.
+_TRANSIENT: Final = (
+    TransientError,
+    RedisConnectionError,
+    RedisTimeoutError,
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ConnectionError,
+    TimeoutError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +73,16 @@ class Lane:
     whichever agents there are. One commit may be in flight while the next chunk is processed.
     """
 
-    def __init__(self, number: int, epoch: int, topics: Sequence[str], services: LaneServices) -> None:
+    def __init__(
+        self, number: int, epoch: int, topics: Sequence[str], services: LaneServices, *, known_commit: int = 0
+    ) -> None:
         options = services.options
         self.number = number
         self.epoch = epoch
         self.rollbacks = 0
+        self.loaded = False
+        #: The highest commit that is known to be applied, by this owner or before.
+        self.known_commit = known_commit
         self._services = services
         self._options = options
         self._names = PartitionNames(f"{{{options.prefix}:{number}}}")
@@ -70,7 +91,12 @@ class Lane:
         self._wake = asyncio.Event()
         limit = 2 * options.chunk_bytes
         self.topics = {
-            name: TopicCursor(name, StreamBuffer(self._names.stream(name), "0-0", limit, self._wake)) for name in topics
+            name: TopicCursor(
+                name,
+                StreamBuffer(self._names.stream(name), "0-0", limit, self._wake),
+                shared=options.primary_topic in (None, name),
+            )
+            for name in topics
         }
         self._cutter = ChunkCutter(self.partition, self.topics, options)
         self._stopping = False
@@ -79,6 +105,9 @@ class Lane:
         self._events = 0
         self._bytes = 0
         self._due_at = math.inf
+        self._backoff = Backoff(initial_seconds=0.1, limit_seconds=5.0)
+        self._poisoned_in_a_row = 0
+        self._outcomes: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
 
     def stop(self) -> None:
         """Ask for a graceful end: the chunk that is out is finished and committed."""
@@ -98,6 +127,7 @@ class Lane:
                 await self._step()
             await self._commit_rest()
         finally:
+            self.loaded = False
             for topic in self.topics.values():
                 self._services.reader.remove(topic.buffer)
             if self._in_flight is not None and not self._in_flight.done():
@@ -119,8 +149,12 @@ class Lane:
     async def _process(self, chunk: Chunk) -> None:
         await self._services.deliver(chunk)
         if chunk.error is not None:
-            await self._roll_back(chunk)
+            await self._roll_back(chunk, chunk.error)
             return
+        metrics.PROCESSOR_CHUNKS.inc()
+        self._backoff.reset()
+        if any(entry.count > len(entry.skipped) for entry in chunk.entries):
+            self._poisoned_in_a_row = 0
         self._events += chunk.count
         self._bytes += chunk.size
         if self._due_at is math.inf:
@@ -161,6 +195,13 @@ class Lane:
         client = self._services.client
         self.partition.reset()
         self._commit_number, positions = await read_positions(client, self._names, self._options, list(self.topics))
+        if self._commit_number < self.known_commit:
+            msg = (
+                f"partition {self.number} is at commit {self._commit_number}, but commit {self.known_commit} was "
+                "acknowledged: Redis lost its tail or was replaced; see docs/transport.md, «A damaged stream»"
+            )
+            raise StreamDamaged(msg)
+        self.known_commit = self._commit_number
         for spec in self._services.states:
             if spec.preload:
                 raw = cast("dict[bytes, bytes]", await client.hgetall(self._names.state(spec.name)))
@@ -170,20 +211,34 @@ class Lane:
             self._services.reader.add(topic.buffer)
         self._events = self._bytes = 0
         self._due_at = math.inf
+        self.loaded = True
 
-    async def _roll_back(self, chunk: Chunk) -> None:
+    async def _roll_back(self, chunk: Chunk, error: BaseException) -> None:
         """An agent raised: forget what is not committed, read it again, and find the event."""
+        if isinstance(error, StreamDamaged | ConfigError):
+            raise error
         self.rollbacks += 1
-        if isinstance(chunk.error, RedisError | OSError):
-            logger.warning("partition %d is read again from its last commit: %s", self.number, chunk.error)
-            await asyncio.sleep(0.2)
+        metrics.ROLLBACKS.inc()
+        if isinstance(error, _TRANSIENT):
+            logger.warning("partition %d is read again from its last commit: %s", self.number, error)
+            await asyncio.sleep(self._backoff.next_seconds())
         elif self._cutter.blame(chunk):
             entry_id = chunk.entries[0].id
-            logger.error("partition %d, entry %s: an agent raised", self.number, entry_id, exc_info=chunk.error)
+            logger.error("partition %d, entry %s: an agent raised", self.number, entry_id, exc_info=error)
+            self._count_poison(error)
         else:
-            logger.warning("partition %d: an agent raised, looking for the event: %r", self.number, chunk.error)
+            logger.warning("partition %d: an agent raised, looking for the event: %r", self.number, error)
         await self._settle()
         await self._load()
+
+    def _count_poison(self, error: BaseException) -> None:
+        self._poisoned_in_a_row += 1
+        if self._poisoned_in_a_row > self._options.poison_in_a_row:
+            msg = (
+                f"partition {self.number}: agents raised on {self._poisoned_in_a_row} events in a row, the last time "
+                f"{error!r}: that is no bad luck with the input. What was dead-lettered can be requeued"
+            )
+            raise GuildstreamError(msg) from error
 
     # -- commit
 
@@ -219,6 +274,12 @@ class Lane:
             return
         task, self._in_flight = self._in_flight, None
         await task
+        self.known_commit += 1
+        counters, dead = self._outcomes
+        for outcome, amount in counters.items():
+            metrics.PROCESSOR_EVENTS.labels(outcome).inc(amount)
+        for reason, amount in dead.items():
+            metrics.DEAD_LETTERS.labels(reason).inc(amount)
         for name, topic in self.topics.items():
             topic.durable_id = topic.committed.last_id
             self._cutter.forget(name, topic.committed.payloads)
@@ -231,6 +292,8 @@ class Lane:
         ranges = {name: self._range(topic, follows + 1) for name, topic in self.topics.items()}
         for hook in self._services.before_commit:
             hook(self.partition, ranges)
+        self._outcomes = self.partition.counters.copy(), self.partition.dead.copy()
+        self.partition.dead.clear()
         operations = self.partition.take_operations()
         for name, topic in self.topics.items():
             topic.committed = topic.read.copy()

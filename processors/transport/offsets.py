@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,7 +12,7 @@ from guildstream.errors import StreamDamaged
 from processors.transport.options import TransportOptions
 from processors.transport.partition import Operation, PartitionNames
 
-__all__ = ["Position", "read_positions", "stream_order"]
+__all__ = ["Position", "check_streams", "read_positions", "stream_order"]
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ async def read_positions(
     """The commit number and positions of a partition's topics.
 
     Raises:
-        StreamDamaged: a stream ends before its committed position, or is gone.
+        StreamDamaged: a stream no longer holds its last committed entry.
         redis.RedisError: Redis can't be reached.
     """
     found = cast("dict[bytes, bytes]", await client.hgetall(names.key("offset")))
@@ -65,24 +66,41 @@ async def read_positions(
             entries=int(found.get(options.offset_field("entries", topic).encode(), 0)),
             payloads=int(found.get(options.offset_field("positions", topic).encode(), 0)),
         )
-        await _check(client, names.stream(topic), last_id)
-        await _ensure_group(client, names.stream(topic), options.group, last_id)
+    await check_streams(client, {names.stream(topic): found.last_id for topic, found in positions.items()})
+    for topic, position in positions.items():
+        await _ensure_group(client, names.stream(topic), options.group, position.last_id)
     return int(found.get(b"commit", 0)), positions
 
 
-async def _check(client: redis.asyncio.Redis, stream: str, last_id: str) -> None:
-    if last_id == "0-0":
+async def check_streams(client: redis.asyncio.Redis, committed: Mapping[str, str]) -> None:
+    """See that streams still hold what was committed of them.
+
+    Nothing but the transport trims its streams, and it keeps the last committed entry: a stream without
+    it was deleted, trimmed by somebody else, or lost its tail. Ids alone don't show it, since those of a
+    stream that begins anew are higher.
+
+    Args:
+        client: a connection.
+        committed: stream to the id of its last committed entry, ``0-0`` for none.
+
+    Raises:
+        StreamDamaged: one doesn't; the message says which and what to do.
+        redis.RedisError: Redis can't be reached.
+    """
+    expected = {stream: last_id for stream, last_id in committed.items() if last_id != "0-0"}
+    if not expected:
         return
-    end = "0-0"
-    if await client.exists(stream):
-        info = await client.xinfo_stream(stream)
-        end = info["last-generated-id"].decode()
-    if stream_order(end) < stream_order(last_id):
-        msg = (
-            f"{stream} ends at {end}, but {last_id} was committed: the stream was deleted, or Redis came back "
-            "without its tail; see docs/operations.md, «Redis came back without its tail»"
-        )
-        raise StreamDamaged(msg)
+    pipe = client.pipeline(transaction=False)
+    for stream, last_id in expected.items():
+        pipe.xrange(stream, last_id, last_id, 1)
+    for (stream, last_id), found in zip(expected.items(), await pipe.execute(), strict=True):
+        if not found:
+            msg = (
+                f"{stream} does not hold {last_id}, its last committed entry: the stream was deleted or trimmed "
+                "behind our back, or Redis came back without its tail. Entries that were not processed may be "
+                "gone; see docs/transport.md, «A damaged stream»"
+            )
+            raise StreamDamaged(msg)
 
 
 async def _ensure_group(client: redis.asyncio.Redis, stream: str, group: str, last_id: str) -> None:

@@ -30,6 +30,7 @@ class TransportOptions:
         lease_seconds: how long a lease lives without renewal.
         cache_entries: how many values of a keyed-state table one partition may cache (up to twice that).
         trim_seconds: how often streams are trimmed below their slowest consumer.
+        poison_in_a_row: an app whose agents raise on more events than this, one after the other, is stopped.
     """
 
     redis_url: str
@@ -45,6 +46,7 @@ class TransportOptions:
     lease_seconds: float = 5.0
     cache_entries: int = 10_000
     trim_seconds: float = 5.0
+    poison_in_a_row: int = 200
 
     @classmethod
     def from_url(cls, url: URL, *, app_id: str, partitions: int) -> TransportOptions:

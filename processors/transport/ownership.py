@@ -2,6 +2,11 @@
 
 The thread renews whatever the event loop is busy with. An owner token is random for each process and
 the epoch counts hand-overs, so that a failover that rewinds the counter can't revive an old owner.
+
+Workers say that they are alive in one sorted set; each computes the same balanced, sticky assignment
+from it and from the leases, claims what is free and its own, and asks its consumer to give up, one after
+the other, what belongs to somebody else. A counter that every hand-back raises is polled, so that a
+partition that was given back is taken at once.
 """
 
 from __future__ import annotations
@@ -9,19 +14,26 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 from redis.exceptions import NoScriptError, RedisError
 
+from guildstream.clock import SYSTEM_CLOCK
 from guildstream.connections import connect_redis
+from guildstream.errors import StreamDamaged
+from processors.transport.assignment import assign
 from processors.transport.options import TransportOptions
 from processors.transport.partition import PartitionNames
-from processors.transport.scripts import CLAIM, RELEASE
+from processors.transport.scripts import ATTEND, LEASE, RELEASE, Script
 
-__all__ = ["LeaseKeeper", "LeaseListener"]
+__all__ = ["Lease", "LeaseKeeper", "LeaseListener"]
 
 logger = logging.getLogger("guildstream.transport")
+
+#: How often the counter of hand-backs is looked at.
+_POLL_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +41,54 @@ class LeaseListener:
     """Who is told; called from the keeper's thread.
 
     Attributes:
-        gained: partition and epoch.
-        lost: partition.
+        gained: partition and epoch; may begin.
+        lost: another worker has it; nothing more can be written.
+        unwanted: finish what is begun, commit, then ``release``.
+        damaged: Redis is not the one that this worker started on; nothing can go on.
     """
 
     gained: Callable[[int, int], object]
     lost: Callable[[int], object]
+    unwanted: Callable[[int], object]
+    damaged: Callable[[Exception], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One lease as a round found it.
+
+    Attributes:
+        epoch: if it is ours, else 0.
+        owner: None where it is free.
+        left_ms: how long it lasts without renewal.
+    """
+
+    epoch: int
+    owner: bytes | None
+    left_ms: int
 
 
 class LeaseKeeper:
-    """Claims every free partition of a deployment, and renews what it holds."""
+    """Claims this worker's share of a deployment's partitions, and renews what it holds.
 
-    def __init__(self, options: TransportOptions, listener: LeaseListener) -> None:
+    Args:
+        options: where, how many, and how long a lease lives.
+        listener: who is told.
+        deployment: what ``<prefix>:meta`` must keep saying; None for no check.
+    """
+
+    def __init__(self, options: TransportOptions, listener: LeaseListener, *, deployment: str | None = None) -> None:
         self.owner = secrets.token_hex(12).encode()
         self._options = options
         self._listener = listener
-        self._client = connect_redis(options.redis_url, name=f"{options.prefix}-leases")
+        self._deployment = deployment
+        # A reply later than this is of no use: the lease would be over.
+        timeout = max(0.5, options.lease_seconds / 3)
+        self._client = connect_redis(options.redis_url, name=f"{options.prefix}-leases", timeout_seconds=timeout)
         self._held: dict[int, int] = {}
+        self._unwanted: int | None = None
+        self._announced = False
+        self._draining = False
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
@@ -55,79 +98,182 @@ class LeaseKeeper:
         """Begin to claim."""
         self._thread.start()
 
+    def leave(self) -> None:
+        """Claim nothing more, and let others count this worker out; what is held is still renewed.
+
+        Blocks for a round trip.
+        """
+        with self._lock:
+            self._draining = True
+        try:
+            self._client.zrem(self._name("workers"), self.owner)
+        except (RedisError, OSError) as error:
+            logger.warning("this worker could not take its leave, its time will run out: %s", error)
+
     def stop(self) -> None:
-        """Stop to claim and renew; leases held are not given back. Blocks for one round trip at most."""
+        """Stop to renew, and give back what is held. Blocks for a few round trips."""
         self._stopping.set()
         self._thread.join(timeout=self._options.lease_seconds)
+        # Again: a round of the thread may have been under way.
+        self.leave()
+        with self._lock:
+            held = list(self._held)
+        for partition in held:
+            self.release(partition)
         self._client.close()
 
     def release(self, partition: int) -> None:
         """Give one lease back, so that the next owner may begin at once. Blocks for a round trip."""
         with self._lock:
             epoch = self._held.pop(partition, None)
-        if epoch is None:
-            return
         try:
-            self._eval(RELEASE.source, RELEASE.sha, partition, epoch)
-        except RedisError as error:
+            if epoch is not None:
+                self._script(RELEASE, self._key(partition), self.owner, epoch)
+                self._client.incr(self._name("moves"))
+        except (RedisError, OSError) as error:
             logger.warning("lease of partition %d could not be given back, it will expire: %s", partition, error)
+        self.forget(partition)
 
     def forget(self, partition: int) -> None:
         """This lease is lost."""
         with self._lock:
             self._held.pop(partition, None)
+            if self._unwanted == partition:
+                self._unwanted = None
+
+    # -- the thread
 
     def _run(self) -> None:
-        pause = self._options.lease_seconds / 5
         while not self._stopping.is_set():
             try:
-                self._round()
+                seen = self._client.get(self._name("moves"))
+                pause = self._round()
                 self.healthy = True
+                self._rest(pause, seen)
+            except StreamDamaged as error:
+                self._listener.damaged(error)
+                return
             except (RedisError, OSError) as error:
                 self.healthy = False
                 logger.warning("leases can't be renewed for now: %s", error)
-            self._stopping.wait(pause)
+                self._stopping.wait(min(0.2, self._options.lease_seconds / 10))
 
-    def _round(self) -> None:
-        """One round trip for all partitions: renew what is held, claim what is free."""
+    def _rest(self, seconds: float, seen: object) -> None:
+        """Wait until the next round is due, or somebody has given a partition back."""
+        ends = SYSTEM_CLOCK.monotonic() + seconds
+        while (left := ends - SYSTEM_CLOCK.monotonic()) > 0:
+            if self._stopping.wait(min(left, _POLL_SECONDS)) or self._client.get(self._name("moves")) != seen:
+                return
+
+    def _round(self) -> float:
+        """Renew, look, and act on what the assignment says.
+
+        Returns:
+            Seconds until something is due.
+        """
         with self._lock:
-            held = dict(self._held)
-        replies = self._claim_all(held)
+            held, draining = dict(self._held), self._draining
+        workers, overdue_ms = self._attend(draining=draining)
+        leases = self._look(held)
+        for partition in held:
+            self._check_held(partition, leases[partition])
+        if draining or self.owner not in workers:
+            return self._options.lease_seconds / 5
+        wanted = assign(workers, [lease.owner for lease in leases])
+        ours = [p for p, owner in enumerate(wanted) if owner == self.owner]
+        # A claim whose reply was lost left our name without an epoch that we know.
+        self._claim([p for p in ours if not leases[p].epoch and leases[p].owner in (None, self.owner)])
+        self._give_up([p for p, lease in enumerate(leases) if lease.epoch and wanted[p] != self.owner])
+        foreign = [lease.left_ms for lease in leases if lease.owner is not None and not lease.epoch]
+        return min(self._options.lease_seconds / 5, (min([overdue_ms, *foreign]) + 5) / 1000)
+
+    def _attend(self, *, draining: bool) -> tuple[list[bytes], int]:
+        """Say that this worker is alive, and see that Redis is still the same one."""
+        if self._deployment is not None:
+            found = self._client.hget(f"{self._options.prefix}:meta", "deployment")
+            if found != self._deployment.encode():
+                msg = (
+                    f"{self._options.prefix}:meta says deployment {found!r}, this worker started on "
+                    f"{self._deployment!r}: Redis was emptied or replaced. Nothing is started from zero silently; "
+                    "see docs/transport.md, «A damaged stream»"
+                )
+                raise StreamDamaged(msg)
+        if draining:
+            return [], 0
+        *workers, overdue = self._script(ATTEND, self._name("workers"), self.owner, self._lease_ms)
+        if not self._announced:
+            self._announced = True
+            self._client.incr(self._name("moves"))
+        return workers, int(overdue)
+
+    def _look(self, held: dict[int, int]) -> list[Lease]:
+        modes = [
+            ("renew", held[partition]) if partition in held else ("look", 0)
+            for partition in range(self._options.partitions)
+        ]
+        return self._leases(list(enumerate(modes)))
+
+    def _claim(self, partitions: Sequence[int]) -> None:
+        for partition, lease in zip(partitions, self._leases([(p, ("claim", 0)) for p in partitions]), strict=True):
+            if not lease.epoch:
+                continue
+            with self._lock:
+                self._held[partition] = lease.epoch
+                draining = self._draining
+            if not draining:
+                self._listener.gained(partition, lease.epoch)
+
+    def _give_up(self, partitions: Sequence[int]) -> None:
+        """One partition at a time, so that the others go on."""
+        with self._lock:
+            if self._unwanted is not None or self._draining:
+                return
+            self._unwanted = next((p for p in partitions if p in self._held), None)
+            unwanted = self._unwanted
+        if unwanted is not None:
+            self._listener.unwanted(unwanted)
+
+    def _check_held(self, partition: int, lease: Lease) -> None:
+        with self._lock:
+            if lease.epoch or partition not in self._held:
+                return
+            del self._held[partition]
+            if self._unwanted == partition:
+                self._unwanted = None
+        logger.error("the lease of partition %d was lost: another worker has it", partition)
+        self._listener.lost(partition)
+
+    # -- Redis
+
+    def _leases(self, asked: Sequence[tuple[int, tuple[str, int]]]) -> list[Lease]:
+        """Run the script for several partitions in one round trip."""
+        replies = self._run_leases(asked)
         if any(isinstance(reply, NoScriptError) for reply in replies):
-            self._client.script_load(CLAIM.source)
-            replies = self._claim_all(held)
-        for partition, reply in enumerate(replies):
+            self._client.script_load(LEASE.source)
+            replies = self._run_leases(asked)
+        for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
-            self._learn(partition, held.get(partition), reply)
+        return [Lease(epoch, owner or None, left) for epoch, owner, left in replies]
 
-    def _claim_all(self, held: dict[int, int]) -> list[int | Exception]:
+    def _run_leases(self, asked: Sequence[tuple[int, tuple[str, int]]]) -> list[Any]:
         pipe = self._client.pipeline(transaction=False)
-        lease_ms = int(self._options.lease_seconds * 1000)
-        for partition in range(self._options.partitions):
-            pipe.evalsha(CLAIM.sha, 1, self._key(partition), self.owner, lease_ms, held.get(partition, ""))
+        for partition, (mode, epoch) in asked:
+            pipe.evalsha(LEASE.sha, 1, self._key(partition), self.owner, self._lease_ms, mode, epoch)
         return pipe.execute(raise_on_error=False)
 
-    def _learn(self, partition: int, epoch: int | None, reply: int) -> None:
-        with self._lock:
-            released = epoch is not None and partition not in self._held
-            if released or self._stopping.is_set():
-                return
-            if reply > 0:
-                self._held[partition] = reply
-            elif epoch is not None:
-                del self._held[partition]
-        if epoch is None and reply > 0:
-            self._listener.gained(partition, reply)
-        elif epoch is not None and reply <= 0:
-            logger.error("the lease of partition %d was lost: another worker has it", partition)
-            self._listener.lost(partition)
-
-    def _eval(self, source: str, sha: str, partition: int, epoch: int) -> None:
+    def _script(self, script: Script, key: str, *args: Any) -> Any:
         try:
-            self._client.evalsha(sha, 1, self._key(partition), self.owner, epoch)
+            return self._client.evalsha(script.sha, 1, key, *args)
         except NoScriptError:
-            self._client.eval(source, 1, self._key(partition), self.owner, epoch)
+            return self._client.eval(script.source, 1, key, *args)
+
+    @property
+    def _lease_ms(self) -> int:
+        return int(self._options.lease_seconds * 1000)
+
+    def _name(self, name: str) -> str:
+        return f"{self._options.prefix}:{name}"
 
     def _key(self, partition: int) -> str:
         return PartitionNames(f"{{{self._options.prefix}:{partition}}}").key("owner")

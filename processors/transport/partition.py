@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import redis.asyncio
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
+from guildstream import metrics
+from guildstream.errors import StreamDamaged
 from processors.transport.state import KeyedState, PartitionTable
 
 __all__ = ["CommitRange", "Operation", "Partition", "PartitionNames", "script_arguments"]
@@ -49,7 +52,7 @@ class Operation:
     """One write of a commit.
 
     Attributes:
-        command: HSET, HDEL, HINCRBY, XADD, ZADD, PEXPIREAT or DEL.
+        command: HSET, HDEL, HINCRBY, XADD, ZADD, PEXPIREAT, DEL or XGROUP.
         key: a key of the partition.
         args: what follows the key.
         record: field of the offset hash that takes the reply, or None.
@@ -100,6 +103,8 @@ class Partition:
     tables: dict[str, PartitionTable[Any]]
     operations: list[Operation] = field(default_factory=list)
     counters: Counter[str] = field(default_factory=Counter)
+    #: Dead letters of the next commit, by reason.
+    dead: Counter[str] = field(default_factory=Counter)
     #: Monotonic time at which a commit is wanted though no entry may have come; None for none.
     commit_wanted_at: float | None = None
     _locals: dict[Callable[[Partition], Any], Any] = field(default_factory=dict)
@@ -116,6 +121,7 @@ class Partition:
 
         Raises:
             redis.RedisError: Redis can't be reached; the chunk is tried again.
+            StreamDamaged: a table's key holds something else than a hash.
         """
         missing = {name: found for name, wanted in keys.items() if (found := self.tables[name].missing(wanted))}
         if not missing:
@@ -123,7 +129,16 @@ class Partition:
         pipe = self.client.pipeline(transaction=False)
         for name, found in missing.items():
             pipe.hmget(self.names.state(name), found)
-        for (name, found), raw in zip(missing.items(), await pipe.execute(), strict=True):
+        try:
+            replies = await pipe.execute()
+        except ResponseError as error:
+            if isinstance(error, OutOfMemoryError | ReadOnlyError | NoPermissionError):
+                raise
+            # The tables are to blame, not the event that happened to need them.
+            msg = f"keyed state of partition {self.number} can't be read: {error}"
+            raise StreamDamaged(msg) from error
+        for (name, found), raw in zip(missing.items(), replies, strict=True):
+            metrics.STATE_READS.inc(len(found))
             self.tables[name].fill(found, raw)
 
     def local(self, factory: Callable[[Partition], L]) -> L:
@@ -160,6 +175,7 @@ class Partition:
 
     def dead_letter(self, stream: str, entry_id: str, index: int, payload: bytes, *, reason: str, detail: str) -> None:
         """Put a payload aside, with the commit. The payload keeps its first 64 KiB."""
+        self.dead[reason] += 1
         self.send(
             "dead",
             {
@@ -198,6 +214,7 @@ class Partition:
         """Throw away everything that is not committed."""
         self.operations.clear()
         self.counters.clear()
+        self.dead.clear()
         self._locals.clear()
         self.commit_wanted_at = None
         for table in self.tables.values():

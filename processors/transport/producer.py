@@ -1,24 +1,33 @@
-"""Faust's producer over Redis Streams: at least once, outside the atomic commit.
+"""Faust's producer over Redis Streams.
 
-What must be exactly once goes through ``Partition.send``, which is part of the commit.
+A message that an agent sends to its own partition of a topic becomes part of that partition's commit:
+exactly once, and taken back with a rollback. Any other message is appended at once, outside the commit:
+at least once, since the chunk that sent it may be processed again. Its header ``gs-from`` names the
+message that it was sent for, to deduplicate by.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from faust.transport.producer import Producer as FaustProducer
 from faust.types import TP, RecordMetadata
 
+from guildstream.clock import SYSTEM_CLOCK
 from guildstream.connections import connect_redis_async
-from processors.transport.partition import PartitionNames
+from processors.transport.partition import Partition, PartitionNames
+from processors.transport.reader import encode_headers
+from processors.transport.streams import NoPartition, current_origin, current_partition
 
 if TYPE_CHECKING:
     from processors.transport.driver import Transport
 
-__all__ = ["Producer"]
+__all__ = ["ORIGIN_HEADER", "Producer"]
+
+#: Names the payload that a message was sent for: partition, topic, position and number of the message.
+ORIGIN_HEADER: Final = "gs-from"
 
 
 class Producer(FaustProducer):
@@ -65,12 +74,30 @@ class Producer(FaustProducer):
         *,
         transactional_id: str | None = None,
     ) -> RecordMetadata:
-        """Append one message and wait for Redis to acknowledge it."""
-        number = self._driver.partition_of_key(key) if partition is None else partition
-        names = PartitionNames(f"{{{self._driver.options.prefix}:{number}}}")
-        entry_id = cast("bytes", await self._client.xadd(names.stream(topic), {b"e": value or b""}))
-        ms = int(entry_id.partition(b"-")[0])
-        return RecordMetadata(topic, number, TP(topic, number), offset=0, timestamp=ms / 1000, timestamp_type=0)
+        """Append one message: with the commit where it stays in the agent's partition, else now.
+
+        Without a key and a partition, a message of an agent stays in the agent's partition.
+
+        Raises:
+            redis.RedisError: Redis can't be reached; the message may or may not have been appended.
+        """
+        here = _current()
+        if partition is None:
+            partition = here.number if here is not None and key is None else self._driver.partition_of_key(key)
+        names = PartitionNames(f"{{{self._driver.options.prefix}:{partition}}}")
+        sent = dict(headers or {})
+        if here is not None and here.number == partition:
+            here.send(topic, _fields(key, value, sent))
+            ms = SYSTEM_CLOCK.now_ms()
+        else:
+            origin = current_origin()
+            if origin is not None:
+                sent.setdefault(ORIGIN_HEADER, origin)
+            entry_id = cast(
+                "bytes", await self._client.xadd(names.stream(topic), cast("Any", _fields(key, value, sent)))
+            )
+            ms = int(entry_id.partition(b"-")[0])
+        return RecordMetadata(topic, partition, TP(topic, partition), offset=0, timestamp=ms / 1000, timestamp_type=0)
 
     async def flush(self) -> None:
         """Wait until everything buffered is sent."""
@@ -84,8 +111,8 @@ class Producer(FaustProducer):
         return TP(topic, self._driver.partition_of_key(key))
 
     def supports_headers(self) -> bool:
-        """Entries carry a value only."""
-        return False
+        """Entries carry headers in field ``h``."""
+        return True
 
     async def on_stop(self) -> None:
         """Faust: the service stops."""
@@ -99,3 +126,19 @@ class Producer(FaustProducer):
         start_new_transaction: bool = True,
     ) -> None:
         """Faust's transactions are for Kafka; the commit here is atomic without them."""
+
+
+def _current() -> Partition | None:
+    try:
+        return current_partition()
+    except NoPartition:
+        return None
+
+
+def _fields(key: bytes | None, value: bytes | None, headers: Mapping[str, bytes]) -> dict[bytes, bytes]:
+    fields = {b"e": value or b""}
+    if key is not None:
+        fields[b"k"] = key
+    if headers:
+        fields[b"h"] = encode_headers(headers)
+    return fields

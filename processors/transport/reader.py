@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, cast
 
+import orjson
 import redis.asyncio
 from redis.exceptions import RedisError
 
@@ -15,14 +17,15 @@ from guildstream.codec import MAX_ENTRY_BYTES, entry_payloads
 from guildstream.errors import InvalidEvent
 from processors.transport.backoff import Backoff
 
-__all__ = ["ReadEntry", "StreamBuffer", "StreamReader"]
+__all__ = ["ReadEntry", "StreamBuffer", "StreamReader", "decode_headers", "encode_headers", "read_entry"]
 
 logger = logging.getLogger("guildstream.transport")
 
 _Fields: TypeAlias = dict[bytes, bytes]
 _Reply: TypeAlias = list[tuple[bytes, list[tuple[bytes, _Fields]]]]
 
-_BLOCK_MS: Final = 500
+#: Short, since a partition that is taken over waits for its first read until this one returns.
+_BLOCK_MS: Final = 100
 #: How much one XREAD may bring of one stream, by what its entries weighed so far.
 _READ_BYTES: Final = 768 * 1024
 _READ_ENTRIES: Final = 1_000
@@ -39,6 +42,8 @@ class ReadEntry:
         count: payloads in it. An entry that can't be read counts as one.
         error: why the whole entry can't be read, or None.
         taken: payloads already handed out, where a poisonous event is being searched for one by one.
+        key: the message's key, from field ``k``.
+        headers: the message's headers, from field ``h``.
     """
 
     id: str
@@ -47,17 +52,46 @@ class ReadEntry:
     count: int
     error: InvalidEvent | None = None
     taken: int = 0
+    key: bytes | None = None
+    headers: dict[str, bytes] | None = None
+    _lines: list[bytes] | None = None
+
+    def payloads(self) -> list[bytes]:
+        """Each payload by itself."""
+        if self._lines is None:
+            self._lines = self.payload.split(b"\n") if self.packed else [self.payload]
+        return self._lines
+
+
+def encode_headers(headers: Mapping[str, bytes]) -> bytes:
+    """Message headers as field ``h`` carries them: hexadecimal, so that any bytes pass."""
+    return orjson.dumps({name: value.hex() for name, value in headers.items()})
+
+
+def decode_headers(raw: bytes | None) -> dict[str, bytes] | None:
+    """The same back.
+
+    Raises:
+        InvalidEvent: the field can't be read.
+    """
+    if raw is None:
+        return None
+    try:
+        return {str(name): bytes.fromhex(value) for name, value in orjson.loads(raw).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InvalidEvent("bad_headers", f"field h is not an object of hexadecimal strings: {error}") from error
 
 
 def read_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> ReadEntry:
     """Unwrap an entry's fields."""
     try:
         payload, packed = entry_payloads(fields)
+        key, headers = fields.get(b"k"), decode_headers(fields.get(b"h"))
     except InvalidEvent as error:
         raw = b" ".join(fields.values())[:MAX_ENTRY_BYTES]
         return ReadEntry(entry_id.decode(), raw, packed=False, count=1, error=error)
     if not packed:
-        return ReadEntry(entry_id.decode(), payload, packed=False, count=1)
+        return ReadEntry(entry_id.decode(), payload, packed=False, count=1, key=key, headers=headers)
     if payload.endswith(b"\n"):
         payload = payload[:-1]
     return ReadEntry(entry_id.decode(), payload, packed=True, count=payload.count(b"\n") + 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-__all__ = ["CLAIM", "COMMIT", "RELEASE", "Script"]
+__all__ = ["ATTEND", "COMMIT", "LEASE", "RELEASE", "Script"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +30,6 @@ class Script:
 
 
 COMMIT: Final = Script.load("commit")
-CLAIM: Final = Script.load("claim")
+ATTEND: Final = Script.load("attend")
+LEASE: Final = Script.load("lease")
 RELEASE: Final = Script.load("release")

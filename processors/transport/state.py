@@ -18,7 +18,7 @@ __all__ = ["KeyedState", "NotLoaded", "PartitionTable"]
 T = TypeVar("T")
 
 
-class NotLoaded(GuildstreamError):  # noqa: N818 - it says what is so, as KeyError does
+class NotLoaded(GuildstreamError):
     """A key was read that nobody prefetched; ask for it before the chunk is processed."""
 
 
@@ -42,7 +42,8 @@ class KeyedState(Generic[T]):
 class PartitionTable(Generic[T]):
     """One table in one partition. Not for use from more than one task at a time.
 
-    Values are the same object at each ``get`` until a rollback: change them in place and ``put`` them.
+    Values are the same object at each ``get`` within a chunk, or while pinned: change them in place and
+    ``put`` them. A value that is neither used nor pinned may be forgotten at a commit and read again later.
     """
 
     __slots__ = ("_changed", "_old", "_pinned", "_young", "limit", "spec")
@@ -106,10 +107,11 @@ class PartitionTable(Generic[T]):
         return [key for key in keys if key not in young and key not in old]
 
     def fill(self, keys: Iterable[str], raw: Iterable[bytes | None]) -> None:
-        """Take what Redis answered."""
-        decode = self.spec.decode
+        """Take what Redis answered. What was put or read meanwhile, by another agent, is newer and stays."""
+        decode, young = self.spec.decode, self._young
         for key, value in zip(keys, raw, strict=True):
-            self._young[key] = None if value is None else decode(value)
+            if key not in young:
+                young[key] = None if value is None else decode(value)
 
     def take_changes(self) -> tuple[list[bytes], list[bytes]]:
         """What changed since the last call.

@@ -1,4 +1,4 @@
-"""Keeps streams bounded: entries go once every registered consumer is past them."""
+"""Keeps streams bounded, and notices those that somebody else has cut or deleted."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from guildstream.errors import StreamDamaged
 from processors.transport.lane import Lane
-from processors.transport.offsets import stream_order
+from processors.transport.offsets import check_streams, stream_order
 
 __all__ = ["Trimmer"]
 
@@ -21,7 +22,13 @@ class Trimmer:
     """Trims the streams of owned partitions below their slowest consumer.
 
     Consumers register in the partition's hash ``consumers`` with the id of the last entry that they are
-    done with; this worker's own committed position always counts.
+    done with; this worker's own committed position always counts. The last committed entry stays: a
+    stream that doesn't hold it is not the stream that was read.
+
+    Args:
+        client: a connection.
+        lanes: the owned partitions that are loaded.
+        seconds: how often.
     """
 
     def __init__(self, client: redis.asyncio.Redis, lanes: Callable[[], Iterable[Lane]], seconds: float) -> None:
@@ -30,13 +37,28 @@ class Trimmer:
         self._seconds = seconds
 
     async def run(self) -> None:
-        """Trim now and then, until cancelled. A Redis that is away is left for the next turn."""
+        """Look and trim now and then, until cancelled. A Redis that is away is left for the next turn.
+
+        Raises:
+            StreamDamaged: a stream no longer holds its last committed entry.
+        """
         while True:
             await asyncio.sleep(self._seconds)
             try:
+                await self._look()
                 await self._trim()
             except (RedisError, OSError) as error:
                 logger.warning("streams could not be trimmed: %s", error)
+
+    async def _look(self) -> None:
+        """Raise for a damaged stream; once more before that, since a partition may just have moved away."""
+        try:
+            await check_streams(self._client, self._committed())
+        except StreamDamaged:
+            await check_streams(self._client, self._committed())
+
+    def _committed(self) -> dict[str, str]:
+        return {topic.buffer.key: topic.durable_id for lane in self._lanes() for topic in lane.topics.values()}
 
     async def _trim(self) -> None:
         lanes = list(self._lanes())
@@ -49,8 +71,9 @@ class Trimmer:
         pipe = self._client.pipeline(transaction=False)
         for lane, done in zip(lanes, consumers, strict=True):
             for topic in lane.topics.values():
-                ids = [topic.durable_id, *(value.decode() for value in done)]
-                slowest = min(ids, key=stream_order)
+                # Only the primary topic has other readers; their positions are ids of its stream.
+                others = [value.decode() for value in done] if topic.shared else []
+                slowest = min([topic.durable_id, *others], key=stream_order)
                 if slowest != "0-0":
                     pipe.xtrim(topic.buffer.key, minid=slowest, approximate=True)
         await pipe.execute()

@@ -1,0 +1,90 @@
+"""What happens when an agent raises, or a message can't be decoded: its chunk is rolled back.
+
+Faust acknowledges the event of an agent that raised and starts the agent anew. The hooks here run in
+between, so that unmodified agents get the rollback of DESIGN §5.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from faust.types import Message
+
+from guildstream.errors import ConfigError
+from processors.transport.delivery import Delivery
+from processors.transport.streams import current_messages
+
+__all__ = ["check_app", "watch_agents"]
+
+#: Faust ends the program when an agent is started anew more than a hundred times a second.
+_RESTART_SECONDS: Final = 0.02
+
+
+def check_app(app: Any) -> None:
+    """Refuse what this transport can't do.
+
+    Raises:
+        ConfigError: the app uses Faust's tables, isolated partitions or transactions; the message says
+            what to use instead.
+    """
+    if len(app.tables):
+        msg = (
+            f"Faust's tables are not supported by this transport ({', '.join(sorted(app.tables))}): declare a "
+            "KeyedState, register it with app.transport.keep(), and use current_partition().table(...)"
+        )
+        raise ConfigError(msg)
+    if app.in_transaction:
+        msg = "leave processing_guarantee at its default: this transport commits state, sends and offset in one step"
+        raise ConfigError(msg)
+    for agent in app.agents.values():
+        if agent.isolated_partitions:
+            msg = f"agent {agent.name}: isolated_partitions is not supported; partitions are processed apart anyway"
+            raise ConfigError(msg)
+
+
+def watch_agents(app: Any, delivery: Delivery) -> None:
+    """Have agents and topics tell of their failures. May be repeated."""
+    for agent in app.agents.values():
+        if not isinstance(agent._on_error, _OnError):  # noqa: SLF001 - Faust has no other place for it
+            agent._on_error = _OnError(agent._on_error, delivery)  # noqa: SLF001
+            agent.ask = _refuse_ask
+    for channel in app.topics:
+        channel.on_key_decode_error = _OnDecodeError(delivery)
+        channel.on_value_decode_error = _OnDecodeError(delivery)
+
+
+class _OnError:
+    """Fails the chunk of the messages that an agent was working on, then does what the agent asked for."""
+
+    def __init__(self, asked: Callable[[Any, BaseException], Awaitable[None]] | None, delivery: Delivery) -> None:
+        self._asked = asked
+        self._delivery = delivery
+
+    async def __call__(self, agent: Any, error: BaseException) -> None:
+        for message in current_messages():
+            self._delivery.fail(message, error)
+        if self._asked is not None:
+            await self._asked(agent, error)
+        # Also gives the stream's generator the time to acknowledge, before its successor reads.
+        await asyncio.sleep(_RESTART_SECONDS * agent.concurrency)
+
+
+class _OnDecodeError:
+    """A message that can't be decoded is one that every agent raises on."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+
+    async def __call__(self, error: Exception, message: Message) -> None:
+        self._delivery.fail(message, error)
+
+
+async def _refuse_ask(*_args: Any, **_kwargs: Any) -> Any:
+    """Stands for ``agent.ask``."""
+    msg = (
+        "agent.ask is not supported: the reply would have to come while this partition waits for it. Use cast, "
+        "and have the agent send its answer to a topic"
+    )
+    raise ConfigError(msg)
