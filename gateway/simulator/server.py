@@ -163,7 +163,7 @@ class SimulatedDiscord:
     def _session_of(self, guild_id: int) -> Session | None:
         for session in self._current.values():
             if (guild_id >> 22) % session.shard_count == session.shard:
-                return session if session.has_room else None
+                return session if session.has_room and not session.ended else None
         return None
 
     async def _tick(self) -> None:

@@ -67,6 +67,7 @@ class Outbox:
         partitions: P.
         spool: where events wait while Redis is away; without one they wait in memory.
         max_queue_bytes: ``congested`` from here on.
+        timeout_seconds: how long a reply may take before Redis counts as away.
         linger_seconds: how long a first event waits for others to share its entry.
         compress: entries in zstd.
         ticker: called from the thread about every half second.
@@ -80,12 +81,13 @@ class Outbox:
         partitions: int,
         spool: Spool | None = None,
         max_queue_bytes: int = 16 * 1024 * 1024,
-        linger_seconds: float = 0.005,
+        timeout_seconds: float = 5.0,
+        linger_seconds: float = 0.01,
         compress: bool = False,
         ticker: Callable[[], None] | None = None,
     ) -> None:
         self.counts = OutboxCounts()
-        self._writer = StreamWriter(redis_url, keys, partitions)
+        self._writer = StreamWriter(redis_url, keys, partitions, timeout_seconds=timeout_seconds)
         self._spool = spool
         self._max_queue_bytes = max_queue_bytes
         self._linger_seconds = linger_seconds

@@ -47,7 +47,7 @@ class StreamWriter:
         timeout_seconds: how long one reply may take before Redis counts as away.
     """
 
-    def __init__(self, redis_url: str, keys: Keys, partitions: int, *, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, redis_url: str, keys: Keys, partitions: int, *, timeout_seconds: float) -> None:
         client = connect_redis(redis_url, name="guildstream-publisher", timeout_seconds=timeout_seconds)
         self._pool = client.connection_pool
         self._heads = [_xadd_head(keys.partition(number).events) for number in range(partitions)]

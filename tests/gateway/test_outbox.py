@@ -129,7 +129,7 @@ def test_one_broken_partition_does_not_repeat_the_others(redis_url: str) -> None
 
 
 def test_a_paused_redis_is_away_after_its_deadline(redis_server: PrivateServer, tmp_path: Path) -> None:
-    outbox = make_outbox(redis_server.url, Spool(tmp_path, max_bytes=10**7))
+    outbox = make_outbox(redis_server.url, Spool(tmp_path, max_bytes=10**7), timeout_seconds=0.5)
     outbox.put(0, b"s", b"0")
     wait_until(lambda: outbox.idle, what="an empty outbox")
     redis_server.pause()
