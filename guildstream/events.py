@@ -93,6 +93,7 @@ class Event(Struct, gc=False, tag_field="type", kw_only=True):
 
     Attributes:
         type: the event type, a class attribute of each subclass.
+        needs: which of ``user_id`` and ``channel_id`` the type can't do without, likewise.
         v: contract version.
         ts: event time, milliseconds since the epoch, UTC.
         guild_id: None on heartbeats and on gaps of a whole shard only.
@@ -104,6 +105,7 @@ class Event(Struct, gc=False, tag_field="type", kw_only=True):
     """
 
     type: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
 
     v: int
     ts: Timestamp
@@ -138,6 +140,7 @@ class MessageCreate(Event, tag="message_create", gc=False, kw_only=True):
     """Somebody wrote a message."""
 
     type: ClassVar[str] = "message_create"
+    needs: ClassVar[tuple[str, ...]] = ("user_id", "channel_id")
     data: MessageData
 
 
@@ -186,6 +189,7 @@ class ReactionAdd(Event, tag="reaction_add", gc=False, kw_only=True):
     """A reaction was added."""
 
     type: ClassVar[str] = "reaction_add"
+    needs: ClassVar[tuple[str, ...]] = ("user_id",)
     data: ReactionData
 
 
@@ -193,6 +197,7 @@ class ReactionRemove(Event, tag="reaction_remove", gc=False, kw_only=True):
     """A reaction was removed."""
 
     type: ClassVar[str] = "reaction_remove"
+    needs: ClassVar[tuple[str, ...]] = ("user_id",)
     data: ReactionData
 
 
@@ -228,6 +233,7 @@ class VoiceState(Event, tag="voice_state", gc=False, kw_only=True):
     """Somebody's voice state is now this; ``channel_id`` None means that they left."""
 
     type: ClassVar[str] = "voice_state"
+    needs: ClassVar[tuple[str, ...]] = ("user_id",)
     data: VoiceFlags = VoiceFlags()
 
 
@@ -267,6 +273,7 @@ class MemberJoin(Event, tag="member_join", gc=False, kw_only=True):
     """Somebody joined the guild."""
 
     type: ClassVar[str] = "member_join"
+    needs: ClassVar[tuple[str, ...]] = ("user_id",)
     data: MemberData = MemberData()
 
 
@@ -274,6 +281,7 @@ class MemberLeave(Event, tag="member_leave", gc=False, kw_only=True):
     """Somebody left the guild, or was removed from it."""
 
     type: ClassVar[str] = "member_leave"
+    needs: ClassVar[tuple[str, ...]] = ("user_id",)
     data: MemberData = MemberData()
 
 
@@ -281,6 +289,7 @@ class MemberUpdate(Event, tag="member_update", gc=False, kw_only=True):
     """A member's attributes, as seen in any payload."""
 
     type: ClassVar[str] = "member_update"
+    needs: ClassVar[tuple[str, ...]] = ("user_id",)
     data: MemberData = MemberData()
 
 
@@ -297,6 +306,7 @@ class Command(Event, tag="command", gc=False, kw_only=True):
     """Somebody used an application command or a component."""
 
     type: ClassVar[str] = "command"
+    needs: ClassVar[tuple[str, ...]] = ("user_id",)
     data: CommandData
 
 
@@ -428,6 +438,7 @@ class Adjust(Event, tag="adjust", gc=False, kw_only=True):
     """Points given, taken, reset or imported."""
 
     type: ClassVar[str] = "adjust"
+    needs: ClassVar[tuple[str, ...]] = ("user_id",)
     data: AdjustData
 
 

@@ -33,18 +33,26 @@ def board_end_ms(period: str) -> int | None:
 
 
 def write_boards(partition: Partition, boards: Mapping[tuple[int, str], Mapping[int, int]], now_ms: int) -> None:
-    """Add scores to the commit. Boards whose time is over, as in a replay of history, are left out."""
+    """Add scores to the commit; a score of 0 takes a member off.
+
+    Boards whose time is over, as in a replay of history, are left out.
+    """
     for (guild_id, period), scores in boards.items():
         end_ms = board_end_ms(period)
         if end_ms is not None and end_ms <= now_ms:
             continue
         key = f"board:{guild_id}:{period}"
-        partition.write("ZADD", key, list(_flat(scores)))
+        if members := list(_flat(scores)):
+            partition.write("ZADD", key, members)
+        if gone := [b"%d" % user_id for user_id, xp in scores.items() if not xp]:
+            partition.write("ZREM", key, gone)
         if end_ms is not None:
             partition.write("PEXPIREAT", key, [b"%d" % end_ms])
 
 
 def _flat(scores: Mapping[int, int]) -> Iterator[bytes]:
     for user_id, xp in scores.items():
+        if not xp:
+            continue
         yield b"%d" % xp
         yield b"%d" % user_id
