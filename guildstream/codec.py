@@ -91,7 +91,7 @@ class EventReader:
         if len(payload) > MAX_EVENT_BYTES:
             raise InvalidEvent("too_large", f"an event of {len(payload)} bytes; the limit is {MAX_EVENT_BYTES}")
         try:
-            event = _decoder.decode(payload)
+            event: Event = _decoder.decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise _explain(payload, error) from error
         self._check(event, entry_ms + MAX_AHEAD_MS)
@@ -134,9 +134,9 @@ class EventReader:
                     f"guild {guild_id} lives in partition {partition_of(guild_id, self.partitions)} of "
                     f"{self.partitions}, the entry is in {self.partition}: (guild_id >> 22) % partitions",
                 )
-        if event.channel_id.__class__ is str:
+        if isinstance(event.channel_id, str):
             event.channel_id = snowflake(event.channel_id)
-        if event.user_id.__class__ is str:
+        if isinstance(event.user_id, str):
             event.user_id = snowflake(event.user_id)
         for name in event.needs:
             if getattr(event, name) is None:
