@@ -28,8 +28,8 @@ CREATE TABLE guildstream.events (
     data jsonb NOT NULL
 ) PARTITION BY RANGE (occurred_at);
 COMMENT ON TABLE guildstream.events IS 'Every accepted event but heartbeats, one row each. Daily partitions (UTC).';
--- Rows arrive nearly in order of time, so a block range index costs the COPY nothing worth measuring.
-CREATE INDEX events_occurred_at ON guildstream.events USING brin (occurred_at);
+-- No index: its day is what a question over events is cut down to, and an index on each day doubles what
+-- a new partition costs.
 
 CREATE TABLE guildstream.member_activity (
     bucket timestamptz NOT NULL,
@@ -64,7 +64,6 @@ CREATE TABLE guildstream.member_activity (
 ) PARTITION BY RANGE (bucket);
 COMMENT ON TABLE guildstream.member_activity IS
     'Panes: what a window adds to a member''s activity. Several rows may share a key: add them up. Daily partitions (UTC).';
-CREATE INDEX member_activity_bucket ON guildstream.member_activity USING brin (bucket);
 
 CREATE TABLE guildstream.voice_sessions (
     segment_id uuid NOT NULL,
