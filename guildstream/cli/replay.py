@@ -92,6 +92,7 @@ def _replay(
         published_at = SYSTEM_CLOCK.monotonic()
         if publication.publish(sources) and draining is not None:
             outcome = draining.finish(publication.targets, tick=lambda: _tick(display, publication, draining))
+            _tick(display, publication, draining, last=True)
         ended = SYSTEM_CLOCK.monotonic()
     return ReplaySummary(
         counts=publication.counts,
@@ -103,8 +104,8 @@ def _replay(
     )
 
 
-def _tick(display: ReplayDisplay, publication: Publication, draining: Drain | None) -> None:
-    if not display.is_due():
+def _tick(display: ReplayDisplay, publication: Publication, draining: Drain | None, *, last: bool = False) -> None:
+    if not display.is_due(last=last):
         return
     progress = draining.progress() if draining is not None else None
     display.show(

@@ -64,8 +64,10 @@ class ReplayDisplay:
         if self._progress is not None:
             self._progress.stop()
 
-    def is_due(self) -> bool:
-        """Whether it is time to show something again."""
+    def is_due(self, *, last: bool = False) -> bool:
+        """Whether it is time to show something again; at the end, bars are filled up and lines are not repeated."""
+        if last:
+            return self._progress is not None
         now = self._clock.monotonic()
         if now < self._due:
             return False

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from guildstream.replay.packing import PackCounts
+from guildstream.replay.entries import PackCounts
 
 __all__ = ["ReplaySummary"]
 

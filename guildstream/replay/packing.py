@@ -8,10 +8,8 @@ go through byte for byte; only one that names no source has it written in.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import orjson
@@ -21,8 +19,9 @@ from guildstream.codec import MAX_AHEAD_MS, MAX_ENTRY_BYTES, PACK_BYTES, PACK_EV
 from guildstream.errors import InvalidEvent
 from guildstream.events import CONTRACT_VERSION, MAX_EVENT_BYTES, MAX_ID, AnyEvent, Event
 from guildstream.keys import partition_of
+from guildstream.replay.entries import Entry, PackCounts
 
-__all__ = ["BEAT_EVERY_MS", "Entry", "LinePacker", "PackCounts"]
+__all__ = ["BEAT_EVERY_MS", "LinePacker"]
 
 #: A session's heartbeat is due when its time has moved on by this much.
 BEAT_EVERY_MS: Final = 60_000
@@ -30,41 +29,6 @@ BEAT_EVERY_MS: Final = 60_000
 _GUILD = re.compile(rb'"guild_id"\s*:\s*"?(\d{1,19})\b')
 _decode: Callable[[bytes], Any] = msgspec.json.Decoder(AnyEvent).decode
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-class Entry(NamedTuple):
-    """One stream entry to be.
-
-    Attributes:
-        partition: where it goes.
-        field: ``b`` for lines of one session, ``e`` for a single one.
-        payload: the field's value.
-        events: how many lines that is, heartbeats included.
-    """
-
-    partition: int
-    field: bytes
-    payload: bytes
-    events: int
-
-
-@dataclass(slots=True)
-class PackCounts:
-    """What was read and what became of it.
-
-    Attributes:
-        lines: lines with anything on them.
-        bad: reason → lines that break the contract; they are published for the processor to reject.
-        unknown: lines of a type that this release does not know.
-        heartbeats: heartbeats written between the lines.
-        events: payloads in entries: lines and heartbeats.
-    """
-
-    lines: int = 0
-    bad: Counter[str] = field(default_factory=Counter)
-    unknown: int = 0
-    heartbeats: int = 0
-    events: int = 0
 
 
 class _Flow:
@@ -134,8 +98,7 @@ class LinePacker:
     def feed(self, lines: Sequence[bytes]) -> None:
         """Take the next lines of the file, empty ones included."""
         self.counts.lines += len(lines)
-        self._now_ms = self._clock.now_ms()
-        latest_ms = self._now_ms + MAX_AHEAD_MS
+        latest_ms = self._look_at_clock() + MAX_AHEAD_MS
         flows, packs, partitions = self._flows, self._packs, self._partitions
         for line in lines:
             self._number += 1
@@ -202,6 +165,10 @@ class LinePacker:
         """The entries closed since the last call, in order within each partition."""
         ready, self._ready, self._ready_bytes = self._ready, [], 0
         return ready
+
+    def _look_at_clock(self) -> int:
+        self._now_ms = self._clock.now_ms()
+        return self._now_ms
 
     def _advance(self, flow: _Flow, ts: int) -> None:
         flow.high_ms = ts

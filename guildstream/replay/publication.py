@@ -12,7 +12,8 @@ from guildstream.codec import MAX_ENTRY_BYTES
 from guildstream.connections import connect_redis
 from guildstream.keys import Keys
 from guildstream.replay.backlog import Backlog, read_progress, redis_is_full
-from guildstream.replay.packing import LinePacker, PackCounts
+from guildstream.replay.entries import PackCounts
+from guildstream.replay.packing import LinePacker
 from guildstream.replay.source import DamagedFile, Source, read_lines
 from guildstream.replay.writer import EntryWriter, StreamId
 

@@ -21,7 +21,7 @@ from guildstream.clock import SYSTEM_CLOCK, Clock
 from guildstream.connections import connect_redis
 from guildstream.errors import ConfigError, RedisUnavailable
 from guildstream.keys import Keys
-from guildstream.replay.packing import Entry
+from guildstream.replay.entries import Entry
 
 __all__ = ["EntryWriter", "StreamId", "Written", "parse_id"]
 

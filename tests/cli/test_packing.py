@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from guildstream.codec import MAX_AHEAD_MS, MAX_ENTRY_BYTES, PACK_BYTES, PACK_EVENTS, EventReader
 from guildstream.events import MAX_EVENT_BYTES
 from guildstream.keys import partition_of
-from guildstream.replay.packing import BEAT_EVERY_MS, Entry, LinePacker
+from guildstream.replay.entries import Entry
+from guildstream.replay.packing import BEAT_EVERY_MS, LinePacker
 
 PARTITIONS = 4
 START_MS = 1_700_000_000_000

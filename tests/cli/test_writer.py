@@ -11,7 +11,7 @@ from guildstream.connections import connect_redis
 from guildstream.errors import ConfigError, RedisUnavailable
 from guildstream.keys import Keys
 from guildstream.replay.backlog import Backlog, PartitionProgress, read_progress, redis_is_full
-from guildstream.replay.packing import Entry
+from guildstream.replay.entries import Entry
 from guildstream.replay.writer import EntryWriter, Written, parse_id
 from tests.servers import PrivateServer
 
