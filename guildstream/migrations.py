@@ -189,7 +189,7 @@ def _transaction(dsn: str) -> Generator[psycopg.Connection]:
             connection.execute(_LOCK)
             yield connection
     except psycopg.OperationalError as error:
-        raise DatabaseUnavailable(f"PostgreSQL can't be reached: {error}") from error
+        raise DatabaseUnavailable(f"PostgreSQL is away or busy: {error}") from error
 
 
 def _has_accounts(connection: psycopg.Connection) -> bool:
