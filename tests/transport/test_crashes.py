@@ -19,7 +19,9 @@ def test_one_worker_killed_at_random(redis_url: str, tmp_path: Path) -> None:
         for _ in range(6):
             load.publish(3_000)
             target = committed(client) + chance.randrange(200, 2_500)
-            wait_until(lambda target=target: committed(client) >= target or committed(client) == load.total, what="progress")
+            wait_until(
+                lambda target=target: committed(client) >= target or committed(client) == load.total, what="progress"
+            )
             worker.kill()
             load.publish(500)
             worker = workers.start()

@@ -41,6 +41,7 @@ local commands = {
     end
     return n > 0 and n % 2 == 0
   end },
+  ZREM = { kind = 'zset', slice = 4000, fits = function(_, _, n) return n > 0 end },
   PEXPIREAT = { slice = 0, fits = function(_, from, n) return n == 1 and whole(ARGV[from]) end },
   DEL = { slice = 0, fits = function(_, _, n) return n == 0 end },
   XGROUP = { kind = 'stream', slice = 0, fits = function(_, _, n) return n >= 2 and n < 10 end },
