@@ -43,6 +43,7 @@ def leaderboard(
     guild_id: int,
     period: str,
     measure: str = "xp",
+    *,
     at: date | None = None,
     max_rows: int = 10,
     skip: int = 0,
@@ -79,6 +80,7 @@ def member_rank(
     guild_id: int,
     user_id: int,
     period: str,
+    *,
     measure: str = "xp",
     at: date | None = None,
 ) -> LeaderboardRow | None:
