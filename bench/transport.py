@@ -100,7 +100,14 @@ def run_reference(url: str, total: int) -> None:
 
 def _app(url: str) -> faust.App:
     broker = f"{url}?prefix=bench&partitions={PARTITIONS}&trim_seconds=3600"
-    return faust.App("bench", broker=broker, topic_disable_leader=True, web_enabled=False, store="memory://")
+    return faust.App(
+        "bench",
+        broker=broker,
+        topic_disable_leader=True,
+        web_enabled=False,
+        store="memory://",
+        datadir=f"{tempfile.gettempdir()}/guildstream-bench",
+    )
 
 
 def run_chunked(url: str, total: int) -> None:

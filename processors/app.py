@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import cast
 
 import faust
@@ -16,8 +18,13 @@ from processors.transport import Chunk, Transport, TransportOptions, chunked
 __all__ = ["create_app", "transport_of"]
 
 
-def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> faust.App:
+def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, scratch: str | None = None) -> faust.App:
     """Build the app of a processor. Nothing is connected before it starts.
+
+    Args:
+        settings: the deployment's.
+        clock: for real-time decisions: when to commit and to show early panes.
+        scratch: where Faust may make its directories, which stay empty; the temporary directory if absent.
 
     Raises:
         ConfigError: there is no Redis URL.
@@ -33,6 +40,7 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> faust.App:
         web_enabled=False,
         stream_wait_empty=True,
         store="memory://",
+        datadir=scratch or f"{tempfile.gettempdir()}/guildstream-faust-{os.geteuid()}",
     )
     transport = transport_of(app)
     transport.options = _options(settings, settings.redis_url)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
+import tempfile
 from typing import Final, cast
 
 import faust
@@ -36,12 +37,13 @@ def run(settings: Settings) -> int:
     Raises:
         ConfigError: a setting, or what Redis holds, is not what it must be.
     """
-    return asyncio.run(_serve(settings))
+    with tempfile.TemporaryDirectory(prefix="guildstream-faust-") as scratch:
+        return asyncio.run(_serve(settings, scratch))
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, scratch: str) -> int:
     _calm_garbage_collector()
-    app = create_app(settings)
+    app = create_app(settings, scratch=scratch)
     await _prepare(settings)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
