@@ -33,7 +33,7 @@ def board_end_ms(period: str) -> int | None:
 
 
 def write_boards(partition: Partition, boards: Mapping[tuple[int, str], Mapping[int, int]], now_ms: int) -> None:
-    """Add scores to the commit; a score of 0 takes a member off.
+    """Add scores to the commit; a score of 0 or less takes a member off.
 
     Boards whose time is over, as in a replay of history, are left out.
     """
@@ -44,7 +44,7 @@ def write_boards(partition: Partition, boards: Mapping[tuple[int, str], Mapping[
         key = f"board:{guild_id}:{period}"
         if members := list(_flat(scores)):
             partition.write("ZADD", key, members)
-        if gone := [b"%d" % user_id for user_id, xp in scores.items() if not xp]:
+        if gone := [b"%d" % user_id for user_id, xp in scores.items() if xp <= 0]:
             partition.write("ZREM", key, gone)
         if end_ms is not None:
             partition.write("PEXPIREAT", key, [b"%d" % end_ms])
@@ -52,7 +52,7 @@ def write_boards(partition: Partition, boards: Mapping[tuple[int, str], Mapping[
 
 def _flat(scores: Mapping[int, int]) -> Iterator[bytes]:
     for user_id, xp in scores.items():
-        if not xp:
+        if xp <= 0:
             continue
         yield b"%d" % xp
         yield b"%d" % user_id

@@ -150,6 +150,21 @@ class Guild:
         self.outbox.pending_rows += 1
         return self.window.new_row(place, bot)
 
+    def row_of_day(self, ts_ms: int, day: int, place: tuple[int, int], bot: bool) -> list[int]:
+        """The row of the window of an instant on the local day that was booked for it then."""
+        start = ts_ms - ts_ms % self.window_ms
+        window = self.windows.get((start, day, False))
+        if window is None:
+            window = self.windows[start, day, False] = Window(
+                self.id, start, start + self.window_ms, day, voice=False
+            )
+        window.changed = True
+        row = window.rows.get(place)
+        if row is None:
+            self.outbox.pending_rows += 1
+            row = window.new_row(place, bot)
+        return row
+
     def voice_row(self, hour_ms: int, day: int, place: tuple[int, int], bot: bool) -> list[int]:
         """The row of a UTC hour and local day, for voice."""
         window = self.windows.get((hour_ms, day, True))
@@ -190,12 +205,34 @@ class Guild:
                 self._week_board[user_id] = in_week
                 self._month_board[user_id] = in_month
         else:
-            self._score_elsewhen(user_id, member, day, points)
+            self._score_elsewhen(user_id, member, day, points, capped=points)
         totals, level = self.policy.curve.totals, member.level
         if level + 1 >= len(totals) or not totals[level] <= xp < totals[level + 1]:
             member.level = level = self.policy.curve.level(xp)
             if level > member.top_level:
                 self._announce(user_id, member, first_ms, before, each)
+
+    def correct(self, user_id: int, member: MemberRecord, day: int, ts_ms: int, points: int, *, capped: bool) -> None:
+        """Add points that are no award, or take some.
+
+        Args:
+            user_id: who.
+            member: their record, with as many points as are taken.
+            day: local day that they are booked to.
+            ts_ms: when.
+            points: how many, negative to take.
+            capped: they count for the day's cap.
+        """
+        before = member.xp
+        member.xp = before + points
+        if day != self._board_day:
+            self._turn_boards(day)
+        self._score_elsewhen(user_id, member, day, points, capped=points if capped else 0)
+        level = self.policy.curve.level(member.xp)
+        if level != member.level:
+            member.level = level
+            if level > member.top_level:
+                self._announce(user_id, member, ts_ms, before, points)
 
     def allowance(self, member: MemberRecord, day: int, points: int) -> int:
         """What the daily cap leaves of points; nothing for a day too old to be remembered."""
@@ -210,10 +247,10 @@ class Guild:
             had = (member.days or {}).get(day, 0)
         return max(0, min(points, cap - had))
 
-    def _score_elsewhen(self, user_id: int, member: MemberRecord, day: int, points: int) -> None:
-        """Score on a day that is not the member's latest, or begins for them."""
+    def _score_elsewhen(self, user_id: int, member: MemberRecord, day: int, points: int, *, capped: int) -> None:
+        """Score on a day that is not the member's latest, or begins for them; of it ``capped`` for the cap."""
         was = (member.day, member.day_xp, member.days)
-        member.day, member.day_xp, member.days, _ = score(was, day, points, DAYS)
+        member.day, member.day_xp, member.days, _ = score(was, day, capped, DAYS)
         in_week: int | None
         in_month: int | None
         weeks = (member.week, member.week_xp, member.weeks)

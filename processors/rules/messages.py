@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from guildstream.errors import InvalidEvent
@@ -13,36 +12,28 @@ from guildstream.events import (
     MessageDelete,
     MessageDeleteBulk,
     MessageUpdate,
-    event_uuid,
     snowflake,
 )
 from guildstream.measures import M
-from processors.rules.policy import ONE, Policy
-from processors.rules.records import MemberRecord
+from processors.rules.awards import award_event
 from processors.rules.voice import Voice
 
-__all__ = ["command", "message_create", "message_delete", "message_delete_bulk", "message_update"]
+__all__ = [
+    "channel_of",
+    "command",
+    "message_create",
+    "message_delete",
+    "message_delete_bulk",
+    "message_update",
+    "required",
+]
 
 #: Kinds of interaction that are a command; the others are clicks and keystrokes.
 _COMMAND_KINDS = frozenset({"slash", "user", "message"})
 _SPLIT_KINDS = frozenset({"component", "modal"})
 _NAME_CHARS = 64
 
-_MESSAGES, _SIZED, _CHARS, _ATTACHMENTS, _REPLIES, _XP = M.MESSAGES, M.SIZED, M.CHARS, M.ATTACHMENTS, M.REPLIES, M.XP
-
-
-@lru_cache(maxsize=1024)
-def _id_prefix(session: str) -> bytes:
-    """The half of an event's id that its session alone decides."""
-    return event_uuid(session, 0, 0)[:8]
-
-
-def event_id(event: Event) -> bytes:
-    """``event_uuid`` of an event, at a third of its cost where ``seq`` and ``part`` are of usual size."""
-    seq, part = event.seq, event.part
-    if seq >> 46 or part >> 16:
-        return event_uuid(event.session, seq, part)
-    return _id_prefix(event.session) + (1 << 63 | seq << 16 | part).to_bytes(8, "big")
+_MESSAGES, _SIZED, _CHARS, _ATTACHMENTS, _REPLIES = M.MESSAGES, M.SIZED, M.CHARS, M.ATTACHMENTS, M.REPLIES
 
 
 def required(value: int | str | None, event: Event, name: str) -> int:
@@ -93,75 +84,31 @@ def message_create(voice: Voice, event: MessageCreate, owned: bool) -> None:  # 
     policy = guild.policy
     if ts - member.awarded_ms >= policy.cooldown_ms and (not member.bot or policy.bots_earn):
         base = policy.message_xp(snowflake(data.message_id))
-        if base and _award(voice, event, member, row, "message", base, data.thread_of):
+        if base and award_event(voice, event, user_id, member, row, "message", base, data.thread_of):
             member.awarded_ms = ts
-
-
-def _award(  # noqa: PLR0917
-    voice: Voice,
-    event: Event,
-    member: MemberRecord,
-    row: list[int],
-    reason: str,
-    base: int,
-    thread_of: int | str | None,
-) -> bool:
-    """Points for one event, with their ledger row; whether there were any.
-
-    Minutes in voice that are complete come first, so that the order of a member's awards does not
-    depend on when voice is settled.
-    """
-    guild, ts = voice.guild, event.ts
-    user_id: Any = event.user_id
-    segment = voice.segments.get(user_id)
-    if segment is not None:
-        voice.settle(segment, voice.now_ms())
-    points, multiplier, policy = base, ONE, guild.policy
-    if not policy.plain:
-        multiplier = _multiplier(policy, event, member, thread_of)
-        points = guild.allowance(member, guild.day, base * multiplier // ONE)
-        if points <= 0:
-            return False
-    row[_XP] += points
-    guild.award(user_id, member, guild.day, ts, points, points=points)
-    identity, day, version = event_id(event), guild.day, guild.record.settings_version
-    place = (guild.id, event.channel_id or 0, user_id)
-    guild.outbox.awards.append(
-        [identity, ts, ts, day, *place, reason, 1, base, multiplier, points, version, identity],
-    )
-    return True
-
-
-def _multiplier(policy: Policy, event: Event, member: MemberRecord, thread_of: int | str | None) -> int:
-    """What multiplies the points of an event; 0 where an ignore list has a say."""
-    user_id: Any = event.user_id
-    channel_id, parent_id = _channel(event), None if thread_of is None else int(thread_of)
-    if policy.ignores(user_id, channel_id, parent_id, member.roles):
-        return 0
-    return policy.multiplier(channel_id, parent_id, member.roles)
 
 
 def message_update(voice: Voice, event: MessageUpdate, _owned: bool) -> None:
     """Count an edit, for its author where the event names them."""
-    voice.guild.row(event.ts, _channel(event), _user(event))[M.EDITS] += 1
+    voice.guild.row(event.ts, channel_of(event), user_of(event))[M.EDITS] += 1
 
 
 def message_delete(voice: Voice, event: MessageDelete, _owned: bool) -> None:
     """Count a deletion, for nobody: Discord doesn't say whose message it was."""
-    voice.guild.row(event.ts, _channel(event), 0)[M.DELETES] += 1
+    voice.guild.row(event.ts, channel_of(event), 0)[M.DELETES] += 1
 
 
 def message_delete_bulk(voice: Voice, event: MessageDeleteBulk, _owned: bool) -> None:
     """Count the deletions of a bulk, each message once."""
     deleted = len({snowflake(message_id) for message_id in event.data.message_ids})
     if deleted:
-        voice.guild.row(event.ts, _channel(event), 0)[M.DELETES] += deleted
+        voice.guild.row(event.ts, channel_of(event), 0)[M.DELETES] += deleted
 
 
 def command(voice: Voice, event: Command, _owned: bool) -> None:
     """Count an interaction by name and kind, and as a command if it is one."""
     guild, data, ts = voice.guild, event.data, event.ts
-    user_id, channel_id = required(event.user_id, event, "user_id"), _channel(event)
+    user_id, channel_id = required(event.user_id, event, "user_id"), channel_of(event)
     name = data.name.split(":", 1)[0] if data.kind in _SPLIT_KINDS else data.name
     guild.row(ts, channel_id, user_id)
     use = (guild.window_start, guild.id, channel_id, user_id, name[:_NAME_CHARS], data.kind)
@@ -176,12 +123,14 @@ def command(voice: Voice, event: Command, _owned: bool) -> None:
     member.first_active_ms = min(member.first_active_ms or ts, ts)
     base = guild.policy.command_xp
     if base and (not member.bot or guild.policy.bots_earn):
-        _award(voice, event, member, row, "command", base, None)
+        award_event(voice, event, user_id, member, row, "command", base, None)
 
 
-def _channel(event: Event) -> int:
+def channel_of(event: Event) -> int:
+    """The channel, 0 where the event names none."""
     return 0 if event.channel_id is None else int(event.channel_id)
 
 
-def _user(event: Event) -> int:
+def user_of(event: Event) -> int:
+    """The user, 0 where the event names none."""
     return 0 if event.user_id is None else int(event.user_id)

@@ -8,7 +8,7 @@ from guildstream.results import ActivityRow, AwardRow, CommandRow, SessionRow, T
 
 __all__ = ["Board", "Drained", "Notice", "Outbox"]
 
-#: User id to the XP of a period, absolute, as it stands now; 0 takes somebody off (a bot).
+#: User id to the XP of a period, absolute, as it stands now; 0 or less takes somebody off.
 Board = dict[int, int]
 #: What bots are told: plain JSON values.
 Notice = dict[str, object]

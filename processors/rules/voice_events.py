@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 from msgspec import UnsetType
 
 from guildstream.errors import ConfigError, InvalidEvent
@@ -22,9 +20,10 @@ from guildstream.events import (
     snowflake,
 )
 from guildstream.guild_settings import change_settings
+from processors.rules.awards import derived_id, event_id
 from processors.rules.conditions import BOT, INFERRED, flag_bits
 from processors.rules.guild import Guild
-from processors.rules.messages import event_id, required
+from processors.rules.messages import required
 from processors.rules.policy import policy_of
 from processors.rules.voice import Voice
 
@@ -101,7 +100,7 @@ def voice_snapshot(voice: Voice, event: VoiceSnapshot, _owned: bool) -> None:
         if open_segment is not None:
             voice.change(open_segment, at_ms, flags)
             continue
-        identity = _derived(cause, user_id)
+        identity = derived_id(cause, user_id)
         voice.open(
             user_id,
             channel_id,
@@ -206,9 +205,3 @@ def _close_all(voice: Voice, ts_ms: int, reason: str, channel_id: int | None) ->
 
 def _flags(guild: Guild, user_id: int, state: VoiceFlags) -> int:
     return flag_bits(state) | (BOT if state.bot or guild.is_bot(user_id) else 0)
-
-
-def _derived(cause: bytes, user_id: int) -> bytes:
-    """An id of something that an event did to one of several people."""
-    digest = blake2b(cause + user_id.to_bytes(8, "big"), digest_size=16).digest()
-    return digest[:6] + bytes((digest[6] & 0x0F | 0x80, digest[7], digest[8] & 0x3F | 0x80)) + digest[9:]

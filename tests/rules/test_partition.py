@@ -11,7 +11,7 @@ from guildstream.errors import ConfigError, InvalidEvent
 from guildstream.events import event_uuid
 from guildstream.measures import M
 from processors.rules import TABLE_SPECS, Outcome
-from processors.rules.messages import event_id
+from processors.rules.awards import event_id
 
 from .twin import NotLoadedError, Shell
 
