@@ -20,6 +20,9 @@ __all__ = ["check_app", "watch_agents"]
 
 #: Faust ends the program when an agent is started anew more than a hundred times a second.
 _RESTART_SECONDS: Final = 0.02
+#: A supervisor misses the call to wake up while it starts another actor, and then sleeps for five seconds:
+#: it is called again this long after a failure.
+_WAKEUP_SECONDS: Final = (0.05, 0.2, 1.0)
 
 
 def check_app(app: Any) -> None:
@@ -67,8 +70,15 @@ class _OnError:
             self._delivery.fail(message, error)
         if self._asked is not None:
             await self._asked(agent, error)
+        for seconds in _WAKEUP_SECONDS:
+            asyncio.get_running_loop().call_later(seconds, _wake_supervisor, agent)
         # Also gives the stream's generator the time to acknowledge, before its successor reads.
         await asyncio.sleep(_RESTART_SECONDS * agent.concurrency)
+
+
+def _wake_supervisor(agent: Any) -> None:
+    if agent.supervisor is not None:
+        agent.supervisor.wakeup()
 
 
 class _OnDecodeError:

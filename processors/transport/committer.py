@@ -19,6 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from guildstream import metrics
 from guildstream.errors import Fenced, StreamDamaged
 from processors.transport.backoff import Backoff
+from processors.transport.offsets import DAMAGED
 from processors.transport.scripts import COMMIT
 
 __all__ = ["CommitRequest", "Committer"]
@@ -31,6 +32,7 @@ _NOT_NOW = re.compile(
     r"\b(?:OOM|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|READONLY|MISCONF)\b"
     r"|command not allowed when used memory"
 )
+_DAMAGED = re.compile(r"DAMAGED (\S+) does not hold (\S+)")
 _OUT_OF_STEP = re.compile(r"OUTOFSTEP the last commit is (\d+)")
 
 
@@ -229,6 +231,8 @@ def _explain(reply: Exception, request: CommitRequest) -> Exception:
         return StreamDamaged(
             f"{request.keys[1]}: {text}. Redis lost its tail or was replaced; see docs/transport.md, «A damaged stream»"
         )
+    if found := _DAMAGED.search(text):
+        return StreamDamaged(DAMAGED.format(stream=found[1], entry_id=found[2]))
     return StreamDamaged(f"{request.keys[1]}: the commit was refused before its first write: {text}")
 
 

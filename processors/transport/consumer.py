@@ -209,6 +209,7 @@ class Consumer(FaustConsumer):
     async def on_stop(self) -> None:
         """Faust: the service stops."""
         await self.stop_lanes()
+        self.reader.close()
         self.app.sensors.remove(self.delivery)
         await self._client.aclose()
         await self._reading_client.aclose()

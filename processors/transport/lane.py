@@ -296,6 +296,8 @@ class Lane:
         self.partition.dead.clear()
         operations = self.partition.take_operations()
         for name, topic in self.topics.items():
+            if topic.committed.last_id != "0-0":
+                operations.append(Operation("EXPECT", topic.buffer.key, [topic.committed.last_id.encode()]))
             topic.committed = topic.read.copy()
             operations.append(topic.committed.operation(self._names, self._options, name))
             operations.append(self._group_operation(topic))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import redis.asyncio
 
@@ -12,7 +12,14 @@ from guildstream.errors import StreamDamaged
 from processors.transport.options import TransportOptions
 from processors.transport.partition import Operation, PartitionNames
 
-__all__ = ["Position", "check_streams", "read_positions", "stream_order"]
+__all__ = ["DAMAGED", "Position", "check_streams", "read_positions", "stream_order"]
+
+#: What a stream without its last committed entry means.
+DAMAGED: Final = (
+    "{stream} does not hold {entry_id}, its last committed entry: the stream was deleted or trimmed behind our "
+    "back, or Redis came back without its tail. Entries that were not processed may be gone; see "
+    "docs/transport.md, «A damaged stream»"
+)
 
 
 @dataclass(slots=True)
@@ -95,11 +102,7 @@ async def check_streams(client: redis.asyncio.Redis, committed: Mapping[str, str
         pipe.xrange(stream, last_id, last_id, 1)
     for (stream, last_id), found in zip(expected.items(), await pipe.execute(), strict=True):
         if not found:
-            msg = (
-                f"{stream} does not hold {last_id}, its last committed entry: the stream was deleted or trimmed "
-                "behind our back, or Redis came back without its tail. Entries that were not processed may be "
-                "gone; see docs/transport.md, «A damaged stream»"
-            )
+            msg = DAMAGED.format(stream=stream, entry_id=last_id)
             raise StreamDamaged(msg)
 
 

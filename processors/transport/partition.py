@@ -52,7 +52,8 @@ class Operation:
     """One write of a commit.
 
     Attributes:
-        command: HSET, HDEL, HINCRBY, XADD, ZADD, PEXPIREAT, DEL or XGROUP.
+        command: HSET, HDEL, HINCRBY, XADD, ZADD, PEXPIREAT, DEL, XGROUP, or EXPECT: no write, but the stream must
+            hold the entry.
         key: a key of the partition.
         args: what follows the key.
         record: field of the offset hash that takes the reply, or None.

@@ -161,7 +161,13 @@ class StreamReader:
         self._client = client
         self._buffers: dict[str, StreamBuffer] = {}
         self._changed = asyncio.Event()
+        self._closing = False
         self.healthy = True
+
+    def close(self) -> None:
+        """Read no more; a connection that closes from now on is no failure."""
+        self._closing = True
+        self._changed.set()
 
     def add(self, buffer: StreamBuffer) -> None:
         """Start to read a stream."""
@@ -178,12 +184,14 @@ class StreamReader:
         self._changed.set()
 
     async def run(self) -> None:
-        """Read until cancelled."""
+        """Read until cancelled or closed."""
         backoff = Backoff(initial_seconds=0.05, limit_seconds=2.0)
-        while True:
+        while not self._closing:
             try:
                 await self._read_once()
             except (RedisError, OSError) as error:
+                if self._closing:
+                    return
                 self.healthy = False
                 delay = backoff.next_seconds()
                 logger.warning("reading from Redis failed, trying again in %.2f s: %s", delay, error)

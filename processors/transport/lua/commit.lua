@@ -44,6 +44,10 @@ local commands = {
   ZREM = { kind = 'zset', slice = 4000, fits = function(_, _, n) return n > 0 end },
   PEXPIREAT = { slice = 0, fits = function(_, from, n) return n == 1 and whole(ARGV[from]) end },
   DEL = { slice = 0, fits = function(_, _, n) return n == 0 end },
+  -- No write: the stream must still hold this entry, or it is not the stream that was read.
+  EXPECT = { slice = 0, fits = function(key, from, n)
+    return n == 1 and #redis.call('XRANGE', key, ARGV[from], ARGV[from], 'COUNT', 1) == 1
+  end },
   XGROUP = { kind = 'stream', slice = 0, fits = function(_, _, n) return n >= 2 and n < 10 end },
 }
 -- What each key holds, or will: two operations of one commit may name the same new key.
@@ -63,6 +67,9 @@ while at <= #ARGV do
     holds[key] = command.kind
   end
   if not command.fits(key, at + 4, count) then
+    if name == 'EXPECT' then
+      return redis.error_reply('DAMAGED ' .. key .. ' does not hold ' .. tostring(ARGV[at + 4]))
+    end
     return redis.error_reply('BADOP ' .. name .. ' on ' .. key .. ' can not take its ' .. count .. ' arguments')
   end
   at = at + 4 + count
@@ -73,7 +80,9 @@ while at <= #ARGV do
   local name, key, record, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], tonumber(ARGV[at + 3])
   local first, last, slice = at + 4, at + 3 + count, commands[name].slice
   local reply
-  if name == 'XGROUP' then
+  if name == 'EXPECT' then
+    reply = ''
+  elseif name == 'XGROUP' then
     -- A mirror for tools. The group may have been dropped by hand: that must not stop a commit half-way.
     redis.pcall('XGROUP', ARGV[first], key, unpack(ARGV, first + 1, last))
   elseif slice == 0 then
