@@ -19,7 +19,8 @@ from guildstream.events import Event
 from guildstream.results import Results, encode_results
 from guildstream.settings import Settings
 from processors.boards import write_boards
-from processors.rules.partition import Outcome, PartitionRules, RuleOptions
+from processors.rules.options import RuleOptions
+from processors.rules.partition import Outcome, PartitionRules
 from processors.rules.tables import TABLE_SPECS, Tables
 from processors.transport import Chunk, ChunkEntry, CommitRange, KeyedState, Partition
 
@@ -63,7 +64,9 @@ class Activity:
         self._partitions = settings.partitions
         self._early_seconds = settings.early_pane_seconds
         self._options = RuleOptions(
-            window_ms=settings.window_seconds * 1000, grace_ms=int(settings.grace_seconds * 1000)
+            window_ms=settings.window_seconds * 1000,
+            grace_ms=int(settings.grace_seconds * 1000),
+            reaction_memory_ms=settings.reaction_memory_days * 86_400_000,
         )
 
     async def process(self, chunk: Chunk) -> None:
@@ -78,7 +81,8 @@ class Activity:
             await partition.prefetch(work.rules.initial_keys())
             work.ready = True
         decoded = [(entry.position, self._decode(chunk, entry, work)) for entry in chunk.entries]
-        await partition.prefetch(work.rules.keys([event for _, events in decoded for event in events if event]))
+        for keys in work.rules.rounds([event for _, events in decoded for event in events if event]):
+            await partition.prefetch(keys)
         counts = dict.fromkeys(_COUNTERS, 0)
         apply, dropped, accepted = work.rules.apply, work.dropped, Outcome.ACCEPTED
         for position, events in decoded:
@@ -121,6 +125,8 @@ class Activity:
             commands=drained.commands,
         )
         work.dropped.clear()
+        for name, count in drained.counters.items():
+            partition.count(name, count)
         partition.send("results", {b"r": encode_results(results)}, record="results_id")
         for notice in drained.notices:
             partition.send("notices", {b"n": orjson.dumps(notice)})

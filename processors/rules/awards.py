@@ -90,9 +90,7 @@ def award_event(  # noqa: PLR0917 - on the path of every message
     return points
 
 
-def _multiplier(
-    policy: Policy, event: Event, user_id: int, member: MemberRecord, thread_of: int | str | None
-) -> int:
+def _multiplier(policy: Policy, event: Event, user_id: int, member: MemberRecord, thread_of: int | str | None) -> int:
     """What multiplies the points of an event; 0 where an ignore list has a say."""
     channel_id: Any = event.channel_id or 0
     parent_id = None if thread_of is None else int(thread_of)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from processors.rules.local_time import HOUR_MS, month_name, periods_of, week_name
+from processors.rules.options import RuleOptions
 from processors.rules.outbox import Board, Outbox
 from processors.rules.periods import DAYS, MONTHS, WEEKS, score
 from processors.rules.policy import Policy, policy_of
+from processors.rules.reaction_memory import ReactionMemory
 from processors.rules.records import GuildRecord, MemberRecord, SourceRecord
 from processors.rules.tables import Tables
 from processors.rules.windows import Window, hour_window
@@ -23,6 +25,7 @@ class Guild:
         record: its stored record, shared with the table.
         source: the source that owns it, None before its first event.
         policy: its settings, compiled.
+        reactions: what may be taken back.
         members: members touched since the last drain.
         windows: un-emitted windows by ``(start_ms, day, voice)``.
         window: the current window, for all but voice.
@@ -45,6 +48,7 @@ class Guild:
         "members",
         "outbox",
         "policy",
+        "reactions",
         "record",
         "rows",
         "source",
@@ -57,17 +61,18 @@ class Guild:
         "windows",
     )
 
-    def __init__(self, guild_id: int, tables: Tables, outbox: Outbox, window_ms: int) -> None:
+    def __init__(self, guild_id: int, tables: Tables, outbox: Outbox, options: RuleOptions) -> None:
         self.id = guild_id
         self.key = str(guild_id)
         self.tables = tables
         self.outbox = outbox
-        self.window_ms = window_ms
+        self.window_ms = options.window_ms
         self.record = tables.guilds.get(self.key) or GuildRecord()
         self.source: SourceRecord | None = None
         if self.record.owner is not None:
             self.source = tables.sources.get(self.record.owner)
         self.policy: Policy = policy_of(self.record.settings)
+        self.reactions = ReactionMemory(tables, self.key, self.record, options.reaction_memory_ms)
         self.member_keys: dict[int, str] = {}
         self.members: dict[int, MemberRecord] = {}
         self.windows: dict[tuple[int, int, bool], Window] = {}
@@ -155,9 +160,7 @@ class Guild:
         start = ts_ms - ts_ms % self.window_ms
         window = self.windows.get((start, day, False))
         if window is None:
-            window = self.windows[start, day, False] = Window(
-                self.id, start, start + self.window_ms, day, voice=False
-            )
+            window = self.windows[start, day, False] = Window(self.id, start, start + self.window_ms, day, voice=False)
         window.changed = True
         row = window.rows.get(place)
         if row is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from guildstream.results import ActivityRow, AwardRow, CommandRow, SessionRow, TotalsRow
@@ -21,6 +22,7 @@ class Drained:
     Attributes:
         boards: by guild and period (``all``, ``2026-W47``, ``2026-11``), to be set, not added.
         notices: level-ups, each once.
+        counters: to be added to the partition's counters, beside those of outcomes: ``unmatched``.
     """
 
     activity: list[ActivityRow] = field(default_factory=list)
@@ -30,6 +32,7 @@ class Drained:
     commands: list[CommandRow] = field(default_factory=list)
     boards: dict[tuple[int, str], Board] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
+    counters: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -47,6 +50,7 @@ class Outbox:
     commands: dict[tuple[int, int, int, int, str, str], int] = field(default_factory=dict)
     boards: dict[tuple[int, str], Board] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
+    counters: Counter[str] = field(default_factory=Counter)
     pending_rows: int = 0
 
     def take(self) -> Drained:
@@ -57,6 +61,8 @@ class Outbox:
             commands=[[*use, uses] for use, uses in self.commands.items()],
             boards={board: scores for board, scores in self.boards.items() if scores},
             notices=self.notices,
+            counters=self.counters,
         )
+        self.counters = Counter()
         self.sessions, self.awards, self.commands, self.boards, self.notices = {}, [], {}, {}, []
         return drained

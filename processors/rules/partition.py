@@ -6,8 +6,7 @@ there what it would have given without.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
@@ -26,16 +25,22 @@ from guildstream.events import (
     MessageDelete,
     MessageDeleteBulk,
     MessageUpdate,
+    ReactionAdd,
+    ReactionClear,
+    ReactionRemove,
     SettingsChange,
     VoiceSnapshot,
     VoiceState,
     snowflake,
 )
-from processors.rules import messages, voice_events
+from processors.rules import messages, reactions, voice_events
 from processors.rules.guild import Guild
 from processors.rules.local_time import HOUR_MS, MINUTE_MS
+from processors.rules.options import RuleOptions
 from processors.rules.outbox import Drained, Outbox
 from processors.rules.ownership import NEVER_OWN, pass_ownership
+from processors.rules.reaction_memory import Keys
+from processors.rules.reactions import REACTIONS
 from processors.rules.records import SourceRecord
 from processors.rules.tables import Tables
 from processors.rules.voice import Voice
@@ -47,6 +52,9 @@ _IDLE_GUILDS: Final = 4096
 #: Member keys remembered between chunks.
 _KEYS: Final = 262_144
 
+#: Types that touch more than their guild and their user.
+_MORE_KEYS: Final = REACTIONS | {VoiceSnapshot}
+
 _VOICE: Final = frozenset({VoiceState, VoiceSnapshot})
 
 _HANDLERS: Final[dict[type[Event], Callable[[Voice, Any, bool], None]]] = {
@@ -55,6 +63,9 @@ _HANDLERS: Final[dict[type[Event], Callable[[Voice, Any, bool], None]]] = {
     MessageDelete: messages.message_delete,
     MessageDeleteBulk: messages.message_delete_bulk,
     Command: messages.command,
+    ReactionAdd: reactions.reaction_add,
+    ReactionRemove: reactions.reaction_remove,
+    ReactionClear: reactions.reaction_clear,
     VoiceState: voice_events.voice_state,
     VoiceSnapshot: voice_events.voice_snapshot,
     MemberLeave: voice_events.member_leave,
@@ -80,19 +91,6 @@ class Outcome(IntEnum):
 ACCEPTED, DUPLICATE, SUPERSEDED, HEARTBEAT = Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class RuleOptions:
-    """What a deployment sets for all guilds.
-
-    Attributes:
-        window_ms: length of a window; divides 15 minutes.
-        grace_ms: how far an event's own time holds its source's watermark back.
-    """
-
-    window_ms: int = 60_000
-    grace_ms: int = 5_000
-
-
 class PartitionRules:
     """Applies a partition's events in order. Not for concurrent use; nothing blocks.
 
@@ -102,7 +100,7 @@ class PartitionRules:
 
     def __init__(self, tables: Tables, options: RuleOptions) -> None:
         self._tables = tables
-        self._window_ms = options.window_ms
+        self._options = options
         self._grace_ms = options.grace_ms
         self._outbox = Outbox()
         self._guilds: dict[int, Voice] = {}
@@ -135,13 +133,32 @@ class PartitionRules:
             self._tables.guilds.pin(key)
         return {"guilds": guilds, "members": members}
 
-    def keys(self, events: Sequence[Event]) -> dict[str, set[str]]:
-        """By table, the keys that these events may touch. The initial keys must have been fetched."""
+    def rounds(self, events: Sequence[Event]) -> Generator[Keys, None, None]:
+        """What to fetch before these events are applied, in rounds: what a round brings may ask for more.
+
+        Most chunks need one. The initial keys must have been fetched.
+
+        Yields:
+            By table, keys to fetch before it is resumed.
+        """
+        yield self.keys(events)
+        by_guild: dict[int, list[Event]] = {}
+        for event in events:
+            guild_id: Any = event.guild_id
+            if event.__class__ in REACTIONS and guild_id is not None:
+                by_guild.setdefault(guild_id, []).append(event)
+        for guild_id, its in by_guild.items():
+            voice = self._guilds.get(guild_id) or self._open(guild_id)
+            yield from reactions.people_of(voice, its)
+
+    def keys(self, events: Sequence[Event]) -> Keys:
+        """By table, the keys that these events may touch, but for what only these keys can tell."""
         self._restore()
         if self._keys_made > _KEYS:
             self._forget_keys()
         guilds: set[int] = set()
         members: set[str] = set()
+        more: list[Event] = []
         by_guild = self._member_keys
         for event in events:
             guild_id: Any = event.guild_id
@@ -158,10 +175,12 @@ class PartitionRules:
                     key = known[user_id] = f"{guild_id}:{user_id}"
                     self._keys_made += 1
                 members.add(key)
-            if event.__class__ is VoiceSnapshot:
-                snapshot: Any = event
-                members.update(f"{guild_id}:{snowflake(state.user_id)}" for state in snapshot.data.states)
-        return {"guilds": {str(guild_id) for guild_id in guilds}, "members": members}
+            if event.__class__ in _MORE_KEYS:
+                more.append(event)
+        wanted = {"guilds": {str(guild_id) for guild_id in guilds}, "members": members}
+        for event in more:
+            _add_keys(wanted, event)
+        return wanted
 
     def apply(self, event: Event, *, requeued: bool = False) -> Outcome:
         """Count one event.
@@ -221,6 +240,7 @@ class PartitionRules:
         drained = self._outbox.take()
         for voice in self._guilds.values():
             drained.totals += voice.guild.totals()
+            voice.guild.reactions.store_lists()
             if voice.guild.windows:
                 self._emit(voice.guild, drained, early=early)
         if len(self._guilds) > _IDLE_GUILDS:
@@ -282,7 +302,7 @@ class PartitionRules:
         self._restore()
         voice = self._guilds.get(guild_id)
         if voice is None:
-            guild = Guild(guild_id, self._tables, self._outbox, self._window_ms)
+            guild = Guild(guild_id, self._tables, self._outbox, self._options)
             guild.member_keys = self._member_keys.setdefault(guild_id, guild.member_keys)
             voice = self._guilds[guild_id] = Voice(guild)
         return voice
@@ -309,3 +329,14 @@ class PartitionRules:
         self._member_keys = {
             guild_id: known for guild_id, known in self._member_keys.items() if guild_id in self._guilds
         }
+
+
+def _add_keys(wanted: Keys, event: Any) -> None:
+    """What an event touches beyond its guild and its user."""
+    guild_id, kind = event.guild_id, event.__class__
+    if kind is VoiceSnapshot:
+        wanted["members"].update(f"{guild_id}:{snowflake(state.user_id)}" for state in event.data.states)
+        return
+    wanted.setdefault("reactions", set()).update(reactions.buckets_of(event))
+    if kind is ReactionAdd and event.data.author_id is not None:
+        wanted["members"].add(f"{guild_id}:{snowflake(event.data.author_id)}")

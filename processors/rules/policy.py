@@ -27,6 +27,8 @@ class Policy:
         curve: from XP to levels.
         cooldown_ms: between two message awards of a member.
         command_xp: points of a command.
+        reaction_given: points of a reaction, to who gave it.
+        reaction_received: the same to whose message it is.
         per_minute: points of a full active minute in voice.
         bots_earn: bots are not ignored.
         daily_cap: the most a member earns in a local day, None without a limit.
@@ -55,6 +57,8 @@ class Policy:
         "outage",
         "per_minute",
         "plain",
+        "reaction_given",
+        "reaction_received",
         "settings",
     )
 
@@ -67,6 +71,8 @@ class Policy:
         self._min = message.min
         self._span = message.max - message.min + 1
         self.command_xp = settings.xp.command
+        self.reaction_given = settings.xp.reaction.given
+        self.reaction_received = settings.xp.reaction.received
         self.per_minute = settings.xp.voice.per_minute
         self.bots_earn = not settings.xp.ignore.bots
         self.outage = settings.voice.outage

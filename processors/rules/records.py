@@ -14,7 +14,17 @@ from msgspec import Struct
 from guildstream.errors import ConfigError
 from guildstream.measures import VOICE_MEASURES
 
-__all__ = ["GuildRecord", "MemberRecord", "PendingAward", "Segment", "SourceRecord", "codec_of"]
+__all__ = [
+    "GuildRecord",
+    "MemberRecord",
+    "PendingAward",
+    "Reaction",
+    "ReactionBucket",
+    "ReactionList",
+    "Segment",
+    "SourceRecord",
+    "codec_of",
+]
 
 _VOICE_ZEROS: Final = (0,) * len(VOICE_MEASURES)
 
@@ -51,6 +61,8 @@ class GuildRecord(Struct, array_like=True, gc=False):
         afk_channel_id: 0 if there is none.
         settings: JSON of what differs from the defaults, empty if nothing does.
         settings_version: number of changes so far.
+        reaction_ms: the latest time of a reaction; how long reactions are remembered goes by this.
+        reaction_lists: by day of that clock, how many lists of reaction buckets there are.
     """
 
     version: int = 1
@@ -60,6 +72,8 @@ class GuildRecord(Struct, array_like=True, gc=False):
     afk_channel_id: int = 0
     settings: bytes = b""
     settings_version: int = 0
+    reaction_ms: int = 0
+    reaction_lists: dict[int, int] = msgspec.field(default_factory=dict)
 
 
 class MemberRecord(Struct, array_like=True, gc=False):
@@ -114,6 +128,48 @@ class PendingAward(Struct, array_like=True, gc=False):
     multiplier: int
     xp: int
     settings_version: int
+
+
+class Reaction(Struct, array_like=True, gc=False):
+    """A reaction that may still be taken back.
+
+    Attributes:
+        at_ms: when it was added.
+        seen_ms: the guild's reaction clock then; it is forgotten when that is too far on.
+        day: the local day that it was booked to.
+        channel_id: where, 0 if the event did not say.
+        author_id: whose message it is, 0 if unknown.
+        given: points that who gave it got for it.
+        received: points that the author got for it.
+    """
+
+    at_ms: int
+    seen_ms: int
+    day: int
+    channel_id: int
+    author_id: int
+    given: int
+    received: int
+
+
+class ReactionBucket(Struct, array_like=True, gc=False):
+    """Some of the reactions to one message, by user and emoji.
+
+    Attributes:
+        day: of the guild's reaction clock, when it last grew.
+        reactions: by ``user:emoji``.
+    """
+
+    version: int = 1
+    day: int = -1
+    reactions: dict[str, Reaction] = msgspec.field(default_factory=dict)
+
+
+class ReactionList(Struct, array_like=True, gc=False):
+    """Keys of buckets that grew on one day."""
+
+    version: int
+    keys: list[str]
 
 
 class Segment(Struct, array_like=True, gc=False):

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from processors.rules.records import GuildRecord, MemberRecord, Segment, SourceRecord, codec_of
+from processors.rules.records import (
+    GuildRecord,
+    MemberRecord,
+    ReactionBucket,
+    ReactionList,
+    Segment,
+    SourceRecord,
+    codec_of,
+)
 from processors.rules.windows import Window, decode_window, encode_window
 
 __all__ = ["TABLE_SPECS", "Table", "TableSpec", "Tables"]
@@ -56,6 +64,8 @@ class Tables:
         windows: un-emitted rows by ``guild:start:day``, with a ``v`` after it for voice; preloaded.
         voice: people in voice by ``guild:user``; preloaded.
         members: by ``guild:user``; on demand.
+        reactions: what may be taken back, by ``guild:message:bucket``; on demand.
+        reaction_lists: which of these grew on a day, by ``guild:day:number``; on demand.
     """
 
     sources: Table[SourceRecord]
@@ -63,6 +73,8 @@ class Tables:
     windows: Table[Window]
     voice: Table[Segment]
     members: Table[MemberRecord]
+    reactions: Table[ReactionBucket]
+    reaction_lists: Table[ReactionList]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +100,6 @@ TABLE_SPECS: Final = (
     TableSpec("windows", encode_window, decode_window, preload=True),
     TableSpec("voice", *codec_of(Segment), preload=True),
     TableSpec("members", *codec_of(MemberRecord), preload=False),
+    TableSpec("reactions", *codec_of(ReactionBucket), preload=False),
+    TableSpec("reaction_lists", *codec_of(ReactionList), preload=False),
 )

@@ -13,11 +13,18 @@ from guildstream import events as ev
 #: A quarter of an hour before midnight UTC of a day on which St John's left daylight saving.
 START_MS = 1_762_040_700_000
 GUILDS = {11 << 22: "UTC", 12 << 22: "Asia/Kolkata", 13 << 22: "America/St_Johns"}
+#: What each guild sets besides its time zone.
+SETTINGS: dict[int, dict[str, Any]] = {
+    11 << 22: {},
+    12 << 22: {"xp": {"reaction": {"given": 2, "received": 3}}},
+    13 << 22: {"xp": {"reaction": {"given": 1, "received": 100}, "voice": {"per_minute": 0}}},
+}
 USERS = (101, 102, 103, 104)
 CHANNELS = (201, 202, 203)
 #: Session to shard.
 SOURCES = {"a": 0, "b": None, "c": 1, "d": None}
 STEPS_MS = (0, 0, 0, 1, 137, 999, 20_000, 29_999, 30_000, 40_000, 59_999, 60_000, 60_001, 180_000, 1_700_000, 3_600_000)
+DAY_MS = 86_400_000
 
 KINDS = (
     *("message_create",) * 6,
@@ -28,7 +35,10 @@ KINDS = (
     "channel_delete",
     "guild_unavailable",
     "guild_update",
-    "reaction_add",
+    *("reaction_add",) * 3,
+    *("reaction_remove",) * 3,
+    "reaction_clear",
+    "days",
     "message_update",
     "message_delete",
     "command",
@@ -66,6 +76,9 @@ GRID_MS = (0, 0, 1, 15_000, 15_000, 30_000, 30_000, 45_000, 60_000, 60_000, 120_
 QUIET_KINDS = ("member_leave", "guild_update", "guild_update", "voice_snapshot", "guild_unavailable", "channel_delete")
 
 
+REACTING = ("reaction_add", "reaction_add", "reaction_remove", "reaction_clear")
+
+
 class Dense(list[dict[str, Any]]):
     """A long list that a failing test shows by its seed."""
 
@@ -89,7 +102,7 @@ def dense_moves(seed: int) -> Dense:
 
 def _dense_move(rnd: random.Random, guild: int, source: str, users: Sequence[int], quiet: float) -> dict[str, Any]:
     flags = {name: rnd.random() < 0.12 for name in ("self_mute", "self_deaf", "mute", "deaf", "stream", "suppress")}
-    kinds = (*("voice_state",) * 6, *("message_create",) * 3, "heartbeat", "heartbeat", "duplicate")
+    kinds = (*("voice_state",) * 6, *("message_create",) * 3, "heartbeat", "heartbeat", "duplicate", *REACTING)
     return {
         "kind": rnd.choice(QUIET_KINDS if rnd.random() < quiet else kinds),
         "step": rnd.choice(GRID_MS),
@@ -111,9 +124,12 @@ def build(moves: list[dict[str, Any]]) -> list[ev.Event]:
     for guild, zone in GUILDS.items():
         seqs["cli"] += 1
         common = {"v": 1, "ts": now, "session": "cli", "seq": seqs["cli"], "guild_id": guild}
-        events.append(ev.SettingsChange(**common, data={"timezone": zone}))
+        events.append(ev.SettingsChange(**common, data={"timezone": zone, **SETTINGS[guild]}))
     for move in moves:
         now += move["step"]
+        if move["kind"] == "days":
+            now += (move["number"] % 5) * DAY_MS
+            continue
         if move["kind"] == "duplicate":
             events.append(events[move["number"] % len(events)])
         elif move["kind"] == "heartbeat":
@@ -126,7 +142,7 @@ def build(moves: list[dict[str, Any]]) -> list[ev.Event]:
 
 
 def _event(move: dict[str, Any], ts: int, seq: int) -> ev.Event:  # noqa: C901, PLR0911 - a case a type
-    kind, user = move["kind"], move["user"]
+    kind, user, number = move["kind"], move["user"], move["number"]
     channel = move["channel"] if kind == "voice_state" else move["channel"] or CHANNELS[0]
     common: dict[str, Any] = {
         "v": 1,
@@ -167,8 +183,14 @@ def _event(move: dict[str, Any], ts: int, seq: int) -> ev.Event:  # noqa: C901, 
         case "guild_update":
             afk = channel if move["number"] % 4 else None
             return ev.GuildUpdate(**common, data=ev.GuildData(afk_channel_id=afk))
-        case "reaction_add":
-            return ev.ReactionAdd(**common, data=ev.ReactionData(message_id=5, emoji="x"))
+        case "reaction_add" | "reaction_remove":
+            author = USERS[move["number"] // 8 % 5 - 1] if move["number"] // 8 % 5 else None
+            what = ev.ReactionData(message_id=5 + number % 2, emoji="xy"[number // 2 % 2], author_id=author)
+            return (ev.ReactionAdd if kind == "reaction_add" else ev.ReactionRemove)(**common, data=what)
+        case "reaction_clear":
+            emoji = (None, "x", "y")[number // 2 % 3]
+            clear = ev.ReactionClearData(message_id=5 + number % 2, emoji=emoji)
+            return ev.ReactionClear(**{**common, "user_id": None}, data=clear)
         case "message_update":
             return ev.MessageUpdate(**common, data=ev.MessageRef(5))
         case "message_delete":

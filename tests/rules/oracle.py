@@ -32,6 +32,15 @@ class Stay:
 
 
 @dataclass
+class Reacted:
+    """A reaction that may be taken back."""
+
+    ts: int
+    clock: int
+    rows: list[tuple[dict[str, int], str, int, tuple[int, int]]]
+
+
+@dataclass
 class Person:
     channel: int
     segment: int
@@ -50,7 +59,11 @@ class Seg:
 
 
 class Oracle:
-    def __init__(self, zones: dict[int, str]) -> None:
+    def __init__(self, zones: dict[int, str], settings: dict[int, dict[str, Any]]) -> None:
+        self.settings = {guild: its.get("xp", {}) for guild, its in settings.items()}
+        self.reactions: dict[tuple[int, int, str, int], Reacted] = {}
+        self.clock: dict[int, int] = defaultdict(int)
+        self.unmatched = 0
         self.zones = {guild: ZoneInfo(zone) for guild, zone in zones.items()}
         self.seen: dict[str, tuple[int, int]] = {}
         self.last: dict[str, int] = defaultdict(int)
@@ -64,6 +77,8 @@ class Oracle:
         self.stays: list[Stay] = []
         self.segments: list[Seg] = []
         self.rows: dict[tuple[int, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        #: Points but for those of voice.
+        self.xp: dict[tuple[int, int], int] = defaultdict(int)
         self.awarded: dict[tuple[int, int], int] = {}
         self.bots: set[tuple[int, int]] = set()
         self.outcomes: list[str] = []
@@ -249,7 +264,45 @@ class Oracle:
             self.afk[event.guild_id] = afk
 
     def on_reaction_add(self, event: Any, _owned: bool) -> None:
-        pass
+        guild, data = event.guild_id, event.data
+        points = self.settings[guild].get("reaction", {})
+        rows = []
+        for user, measure, kind in (
+            (event.user_id, "reactions_given", "given"),
+            (data.author_id, "reactions_received", "received"),
+        ):
+            if user is not None:
+                row = self._row(event, user)
+                xp = 0 if (guild, user) in self.bots else points.get(kind, 0)
+                row[measure] += 1
+                row["xp"] += xp
+                self.xp[guild, user] += xp
+                rows.append((row, measure, xp, (guild, user)))
+        self.clock[guild] = max(self.clock[guild], event.ts)
+        key = (guild, data.message_id, data.emoji, event.user_id)
+        self.reactions[key] = Reacted(event.ts, self.clock[guild], rows)
+
+    def on_reaction_remove(self, event: Any, _owned: bool) -> None:
+        self.clock[event.guild_id] = max(self.clock[event.guild_id], event.ts)
+        key = (event.guild_id, event.data.message_id, event.data.emoji, event.user_id)
+        self.unmatched += not self._take_back(key, event.ts)
+
+    def on_reaction_clear(self, event: Any, _owned: bool) -> None:
+        self.clock[event.guild_id] = max(self.clock[event.guild_id], event.ts)
+        for key in sorted(self.reactions, key=lambda its: (its[3], its[2])):
+            if key[:2] == (event.guild_id, event.data.message_id) and event.data.emoji in (None, key[2]):
+                self._take_back(key, event.ts)
+
+    def _take_back(self, key: tuple[int, int, str, int], ts: int) -> bool:
+        found = self.reactions.pop(key, None)
+        if found is None or max(ts - found.ts, self.clock[key[0]] - found.clock) > 7 * 86_400_000:
+            return False
+        for row, measure, points, who in found.rows:
+            taken = min(points, self.xp[who]) if self.settings[who[0]].get("voice") else points
+            row[measure] -= 1
+            row["xp"] -= taken
+            self.xp[who] -= taken
+        return True
 
     def on_message_update(self, event: Any, _owned: bool) -> None:
         self._row(event, event.user_id)["edits"] += 1
@@ -274,7 +327,9 @@ class Oracle:
             return
         if who not in self.awarded or event.ts - self.awarded[who] >= 60_000:
             digest = blake2b(data.message_id.to_bytes(8, "big"), digest_size=8).digest()
-            row["xp"] += 15 + int.from_bytes(digest, "big") % 11
+            points = 15 + int.from_bytes(digest, "big") % 11
+            row["xp"] += points
+            self.xp[who] += points
             self.awarded[who] = event.ts
 
     def _row(self, event: Any, user: int) -> dict[str, int]:
@@ -319,7 +374,8 @@ class Oracle:
                 break
             segment = following[0]
             channel = self.segments[segment].channel
-        self.rows[at - at % HOUR, self.day(stay.guild, at), stay.guild, channel, stay.user]["xp"] += 5
+        each = self.settings[stay.guild].get("voice", {}).get("per_minute", 5)
+        self.rows[at - at % HOUR, self.day(stay.guild, at), stay.guild, channel, stay.user]["xp"] += each
 
     def _pieces(self, stay: Stay) -> list[tuple[int, int]]:
         """A stay cut at quarters of an hour: finer than hours and local midnights, with the same sums."""

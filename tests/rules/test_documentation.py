@@ -22,6 +22,7 @@ GUILD = 5 << 22
 PEOPLE = {"nobody": 0, "somebody": 99, "ann": 1, "bob": 2, "cid": 3, "robot": 4}
 PLACES = {"chat": 7, "talk": 8, "games": 9}
 NAMES = {number: name for name, number in PLACES.items()}
+REACTING = ("reacts", "unreacts", "clears")
 FLAGS = {"muted": "self_mute", "deaf": "self_deaf", "suppress": "suppress", "bot": "bot"}
 
 
@@ -58,6 +59,14 @@ class Scene:
         else:
             self.events.append(self.deed(common | {"user_id": PEOPLE[who]}, verb, rest))
 
+    def reaction(self, chat: dict[str, Any], verb: str, rest: list[str]) -> ev.Event:
+        number = int(rest[-1])
+        if verb == "clears":
+            return ev.ReactionClear(**chat, data=ev.ReactionClearData(message_id=number))
+        author = PEOPLE[rest[0]] if verb == "reacts" else None
+        data = ev.ReactionData(message_id=number, emoji="x", author_id=author)
+        return (ev.ReactionAdd if verb == "reacts" else ev.ReactionRemove)(**chat, data=data)
+
     def deed(self, common: dict[str, Any], verb: str, rest: list[str]) -> ev.Event:
         chat = common | {"channel_id": PLACES["chat"]}
         if verb == "says":
@@ -69,6 +78,8 @@ class Scene:
             return ev.MessageDelete(**chat, data=ev.MessageRef(1))
         if verb == "uses":
             return ev.Command(**chat, data=ev.CommandData(interaction_id=1, kind=rest[0], name=rest[1]))
+        if verb in REACTING:
+            return self.reaction(chat, verb, rest)
         flags = ev.VoiceFlags(**{FLAGS[word]: True for word in rest if word in FLAGS})
         place = PLACES[rest[0]] if verb == "in" else None
         return ev.VoiceState(**common, channel_id=place, data=flags, replayed="replayed" in rest)
@@ -106,6 +117,15 @@ def check(sums: Sums, text: str) -> None:
     elif subject == "ledger":
         expected = [at(words[1]), at(words[2]), PEOPLE[words[0]], "voice", int(words[3])]
         assert expected in [[row[1], row[2], row[6], row[7], row[8]] for row in sums.awards.values()]
+    elif subject == "unmatched":
+        assert sums.counters["unmatched"] == int(words[0])
+    elif subject == "given":
+        rows = [
+            row[11]
+            for row in sums.awards.values()
+            if (row[1], row[6], row[7]) == (at(words[1]), PEOPLE[words[0]], "reaction_given")
+        ]
+        assert rows == [int(word) for word in words[2:]]
     elif subject == "level":
         notice = sums.notices[f"{GUILD}:{PEOPLE[words[0]]}:{words[1]}:0"]
         assert notice["ts"] == at(words[2])

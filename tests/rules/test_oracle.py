@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from guildstream.events import Event
 from guildstream.measures import VOICE_MEASURES, M
 
-from .histories import GUILDS, MOVE, build, dense_moves
+from .histories import GUILDS, MOVE, SETTINGS, build, dense_moves
 from .oracle import Oracle
 from .twin import Shell
 
@@ -35,11 +35,12 @@ def mee6(xp: int) -> int:
 
 
 def agree(events: Sequence[Event]) -> None:
-    shell, oracle = run(events), Oracle(GUILDS)
+    shell, oracle = run(events), Oracle(GUILDS, SETTINGS)
     for event in events:
         oracle.feed(event)
     oracle.finish()
     assert [outcome.name for outcome in shell.outcomes] == oracle.outcomes
+    assert shell.sums.counters["unmatched"] == oracle.unmatched
     table = oracle.table()
     assert {key: row for key, row in shell.sums.activity.items() if any(row)} == table
     expected: list[Any] = sorted(

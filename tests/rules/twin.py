@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,7 +73,7 @@ class DictTable:
     def evict(self) -> None:
         """Drop all that a cache under pressure may drop."""
         if not self.spec.preload:
-            for key in self.loaded - self.pinned - self.dirty:
+            for key in self.loaded - self.pinned - self.dirty - self.deleted:
                 self.loaded.discard(key)
                 self.cache.pop(key, None)
 
@@ -89,12 +90,14 @@ class Sums:
     commands: dict[tuple[Any, ...], int] = field(default_factory=dict)
     boards: dict[tuple[int, str], dict[int, int]] = field(default_factory=dict)
     notices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    counters: Counter[str] = field(default_factory=Counter)
 
     def load(self, drained: Drained) -> None:
         for bucket, day, guild, channel, user, _bot, measures in drained.activity:
             key = (bucket, day, guild, channel, user)
             old = self.activity.get(key)
             self.activity[key] = measures if old is None else [a + b for a, b in zip(old, measures, strict=True)]
+        self.counters.update(drained.counters)
         for row in drained.sessions:
             self.sessions[row[0]] = row
         for row in drained.awards:
@@ -128,7 +131,8 @@ class Shell:
         self._prefetch(self.rules.initial_keys())
 
     def chunk(self, events: Sequence[Event]) -> None:
-        self._prefetch(self.rules.keys(events))
+        for keys in self.rules.rounds(events):
+            self._prefetch(keys)
         apply = self.rules.apply
         self.outcomes += [apply(event) for event in events]
 
