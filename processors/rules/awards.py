@@ -100,8 +100,17 @@ def _multiplier(policy: Policy, event: Event, user_id: int, member: MemberRecord
 
 
 def correct_points(
-    voice: Voice, event: Event, user_id: int, points: int, *, reason: str, place: Place, number: int, capped: bool
-) -> int:
+    voice: Voice,
+    event: Event,
+    user_id: int,
+    points: int,
+    *,
+    reason: str,
+    place: Place,
+    number: int,
+    capped: bool,
+    decision: tuple[str | None, int | None] | None = None,
+) -> None:
     """Change a member's points by something that is no award; never below 0.
 
     Args:
@@ -113,23 +122,25 @@ def correct_points(
         place: when, the local day then, and the channel.
         number: tells the corrections apart that an event makes to one member.
         capped: it undoes what counted for that day's cap.
-
-    Returns:
-        By how much they changed; without a change there is no ledger row.
+        decision: of a decision, what was said for it and who made it; it has a ledger row even where it
+            changes nothing.
     """
     guild, (at_ms, day, channel_id) = voice.guild, place
     segment = voice.segments.get(user_id)
     if segment is not None:
         voice.settle(segment, voice.now_ms())
     member = guild.member(user_id)
-    points = max(points, -member.xp)
-    if not points:
-        return 0
-    guild.row_of_day(at_ms, day, (channel_id, user_id), member.bot)[_XP] += points
-    guild.correct(user_id, member, day, at_ms, points, capped=capped)
+    changed = max(points, -member.xp)
+    if not changed and decision is None:
+        return
+    guild.row_of_day(at_ms, day, (channel_id, user_id), member.bot)[_XP] += changed
+    if changed:
+        guild.correct(user_id, member, day, at_ms, changed, capped=capped)
     identity = event_id(event)
     award_id = derived_id(identity, user_id, number)
     version = guild.record.settings_version
     who = (guild.id, channel_id, user_id)
-    guild.outbox.awards.append([award_id, at_ms, at_ms, day, *who, reason, 1, points, ONE, points, version, identity])
-    return points
+    base = points if decision is not None else changed
+    guild.outbox.awards.append(
+        [award_id, at_ms, at_ms, day, *who, reason, 1, base, ONE, changed, version, identity, *(decision or ())]
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from processors.rules.local_time import HOUR_MS, month_name, periods_of, week_name
+from processors.rules.local_time import HOUR_MS, MINUTE_MS, month_name, periods_of, week_name
 from processors.rules.options import RuleOptions
 from processors.rules.outbox import Board, Outbox
 from processors.rules.periods import DAYS, MONTHS, WEEKS, score
@@ -210,10 +210,9 @@ class Guild:
         else:
             self._score_elsewhen(user_id, member, day, points, capped=points)
         totals, level = self.policy.curve.totals, member.level
-        if level + 1 >= len(totals) or not totals[level] <= xp < totals[level + 1]:
-            member.level = level = self.policy.curve.level(xp)
-            if level > member.top_level:
-                self._announce(user_id, member, first_ms, before, each)
+        first = before + each if each < points else xp
+        if level + 1 >= len(totals) or first < totals[level] or xp >= totals[level + 1]:
+            self._relevel(user_id, member, first_ms, before, each)
 
     def correct(self, user_id: int, member: MemberRecord, day: int, ts_ms: int, points: int, *, capped: bool) -> None:
         """Add points that are no award, or take some.
@@ -231,11 +230,7 @@ class Guild:
         if day != self._board_day:
             self._turn_boards(day)
         self._score_elsewhen(user_id, member, day, points, capped=points if capped else 0)
-        level = self.policy.curve.level(member.xp)
-        if level != member.level:
-            member.level = level
-            if level > member.top_level:
-                self._announce(user_id, member, ts_ms, before, points)
+        self._relevel(user_id, member, ts_ms, before, points)
 
     def allowance(self, member: MemberRecord, day: int, points: int) -> int:
         """What the daily cap leaves of points; nothing for a day too old to be remembered."""
@@ -277,26 +272,50 @@ class Guild:
         self._week_board = boards.setdefault((self.id, week_name(self._week)), {})
         self._month_board = boards.setdefault((self.id, month_name(self._month)), {})
 
-    def _announce(self, user_id: int, member: MemberRecord, first_ms: int, before: int, each: int) -> None:
-        """A notice for each level that some award of a row of awards reached, at that award's instant."""
-        totals = self.policy.curve.totals
-        for level in range(member.top_level + 1, member.level + 1):
-            number = max(1, -(-(totals[level] - before) // each))
-            if level < member.level and -(-(totals[level + 1] - before) // each) <= number:
-                continue
-            reached = first_ms + (number - 1) * 60_000
-            self.outbox.notices.append(
-                {
-                    "id": f"{self.id}:{user_id}:{level}:0",
-                    "type": "level_up",
-                    "ts": reached,
-                    "guild_id": self.id,
-                    "user_id": user_id,
-                    "level": level,
-                    "xp": before + number * each,
-                }
-            )
-        member.top_level = member.level
+    def _relevel(self, user_id: int, member: MemberRecord, first_ms: int, xp: int, each: int) -> None:
+        """Go through awards one by one, since each may cross levels, also down where the curve is another now.
+
+        Args:
+            user_id: who.
+            member: their record, with all of the points.
+            first_ms: when the first award was; the others follow a minute apart.
+            xp: points before it.
+            each: points of one award; the last may be cut.
+        """
+        at_ms, last = first_ms, member.xp
+        while xp != last:
+            xp = last if each < 0 else min(xp + each, last)
+            level = self.policy.curve.level(xp)
+            if level != member.level:
+                self._announce(user_id, member, level, at_ms, xp)
+            at_ms += MINUTE_MS
+
+    def _announce(self, user_id: int, member: MemberRecord, level: int, at_ms: int, xp: int) -> None:
+        """Another level: a notice if it is the highest so far, or if roles come or go with it."""
+        roles, remove_roles = self.policy.roles_between(member.level, level)
+        member.level = level
+        identity = f"{self.id}:{user_id}:{level}:{self.record.reward_version}"
+        kind = "level_up"
+        if level > member.top_level:
+            member.top_level = level
+        elif roles or remove_roles:
+            member.role_changes += 1
+            kind, identity = "role_rewards", f"{identity}:{member.role_changes}"
+        else:
+            return
+        self.outbox.notices.append(
+            {
+                "id": identity,
+                "type": kind,
+                "ts": at_ms,
+                "guild_id": self.id,
+                "user_id": user_id,
+                "level": level,
+                "xp": xp,
+                "roles": roles,
+                "remove_roles": remove_roles,
+            }
+        )
 
     def totals(self) -> list[list[object]]:
         """Totals rows of the members touched, who then count as untouched; ends the current window's turn."""

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from guildstream.events import (
+    Adjust,
     ChannelDelete,
     Command,
     Event,
@@ -33,7 +34,7 @@ from guildstream.events import (
     VoiceState,
     snowflake,
 )
-from processors.rules import messages, reactions, voice_events
+from processors.rules import adjustments, messages, reactions, voice_events
 from processors.rules.guild import Guild
 from processors.rules.local_time import HOUR_MS, MINUTE_MS
 from processors.rules.options import RuleOptions
@@ -76,6 +77,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Voice, Any, bool], None]]] = {
     GuildUnavailable: voice_events.guild_unavailable,
     GuildUpdate: voice_events.guild_update,
     SettingsChange: voice_events.settings_change,
+    Adjust: adjustments.adjust,
 }
 
 
@@ -284,8 +286,10 @@ class PartitionRules:
         """Emit a guild's windows that are closed, or all; store the others where they changed."""
         source, stored = guild.source, self._tables.windows
         horizon_ms = self._top_ms - HOUR_MS
-        if source is not None:
-            early = early or source.final
+        # Without an owner, as where points were only imported, there is nobody to wait for.
+        if source is None or source.final:
+            early = True
+        else:
             horizon_ms = max(horizon_ms, source.watermark_ms)
         for identity, window in list(guild.windows.items()):
             if early or window.end_ms <= horizon_ms:

@@ -44,6 +44,8 @@ class Policy:
         "_ignored",
         "_ignored_roles",
         "_min",
+        "_rewards",
+        "_rewards_stack",
         "_role_factors",
         "_span",
         "_stacking",
@@ -66,6 +68,8 @@ class Policy:
         self.settings = settings = read_settings(stored)
         self.days = local_days(settings.timezone)
         self.curve = LevelCurve(curve_of(settings.levels.curve))
+        self._rewards = sorted((reward.level, int(reward.role_id)) for reward in settings.rewards)
+        self._rewards_stack = settings.rewards_stack
         message = settings.xp.message
         self.cooldown_ms = message.cooldown_seconds * 1000
         self._min = message.min
@@ -116,6 +120,18 @@ class Policy:
         for factor in factors:
             product = product * factor // ONE
         return product
+
+    def roles_of(self, level: int) -> set[int]:
+        """The roles that a level brings: all up to it, or those of the last rewarded level alone."""
+        reached = [(its, role) for its, role in self._rewards if its <= level]
+        return {role for its, role in reached if self._rewards_stack or its == reached[-1][0]}
+
+    def roles_between(self, old: int, new: int) -> tuple[list[int], list[int]]:
+        """Roles that come and roles that go with another level."""
+        if not self._rewards:
+            return [], []
+        had, has = self.roles_of(old), self.roles_of(new)
+        return sorted(has - had), sorted(had - has)
 
     def message_xp(self, message_id: int) -> int:
         """The points of a message: random to people, equal in every replay."""

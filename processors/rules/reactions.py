@@ -20,11 +20,12 @@ REACTIONS: Final = frozenset({ReactionAdd, ReactionRemove, ReactionClear})
 
 def buckets_of(event: Any) -> Sequence[str]:
     """Keys of the buckets that a reaction event may touch; none where it lacks an id."""
-    if event.__class__ is ReactionClear:
-        return tuple(bucket_keys(int(event.guild_id), snowflake(event.data.message_id)))
+    guild_id: int = event.guild_id
+    if isinstance(event, ReactionClear):
+        return tuple(bucket_keys(guild_id, snowflake(event.data.message_id)))
     if event.user_id is None:
         return ()
-    return (bucket_key(event.guild_id, snowflake(event.data.message_id), event.user_id),)
+    return (bucket_key(guild_id, snowflake(event.data.message_id), event.user_id),)
 
 
 def people_of(voice: Voice, events: Sequence[Event]) -> Generator[Keys, None, None]:

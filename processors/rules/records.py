@@ -63,6 +63,7 @@ class GuildRecord(Struct, array_like=True, gc=False):
         settings_version: number of changes so far.
         reaction_ms: the latest time of a reaction; how long reactions are remembered goes by this.
         reaction_lists: by day of that clock, how many lists of reaction buckets there are.
+        reward_version: number of changes of the role rewards.
     """
 
     version: int = 1
@@ -74,6 +75,7 @@ class GuildRecord(Struct, array_like=True, gc=False):
     settings_version: int = 0
     reaction_ms: int = 0
     reaction_lists: dict[int, int] = msgspec.field(default_factory=dict)
+    reward_version: int = 0
 
 
 class MemberRecord(Struct, array_like=True, gc=False):
@@ -91,6 +93,7 @@ class MemberRecord(Struct, array_like=True, gc=False):
         weeks: XP of weeks before, as long as their boards live.
         months: the same by month.
         roles: as last seen, None if never.
+        role_changes: notices so far of roles that come or go without a new highest level.
     """
 
     version: int = 1
@@ -115,6 +118,7 @@ class MemberRecord(Struct, array_like=True, gc=False):
     weeks: dict[int, int] | None = None
     months: dict[int, int] | None = None
     roles: tuple[int, ...] | None = None
+    role_changes: int = 0
 
 
 class PendingAward(Struct, array_like=True, gc=False):

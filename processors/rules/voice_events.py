@@ -188,7 +188,10 @@ def settings_change(voice: Voice, event: SettingsChange, _owned: bool) -> None:
         voice.cut(voice.advance(event.ts))
     guild.record.settings = stored
     guild.record.settings_version += 1
-    guild.policy = policy_of(stored)
+    before, guild.policy = guild.policy.settings, policy_of(stored)
+    after = guild.policy.settings
+    if (before.rewards, before.rewards_stack) != (after.rewards, after.rewards_stack):
+        guild.record.reward_version += 1
     guild.window_from = guild.window_to = 0
     voice.reread()
     guild.save()

@@ -15,12 +15,18 @@ START_MS = 1_762_040_700_000
 GUILDS = {11 << 22: "UTC", 12 << 22: "Asia/Kolkata", 13 << 22: "America/St_Johns"}
 #: What each guild sets besides its time zone.
 SETTINGS: dict[int, dict[str, Any]] = {
-    11 << 22: {},
+    11 << 22: {"rewards": [{"level": level, "role_id": 70 + level} for level in (1, 2, 4)]},
     12 << 22: {"xp": {"reaction": {"given": 2, "received": 3}}},
-    13 << 22: {"xp": {"reaction": {"given": 1, "received": 100}, "voice": {"per_minute": 0}}},
+    13 << 22: {
+        "xp": {"reaction": {"given": 1, "received": 100}, "voice": {"per_minute": 0}},
+        "rewards": [{"level": level, "role_id": 80 + level} for level in (1, 2, 3)],
+        "rewards_stack": False,
+    },
 }
 USERS = (101, 102, 103, 104)
 CHANNELS = (201, 202, 203)
+#: The channel that adjustments are booked to.
+ADJUSTED = 299
 #: Session to shard.
 SOURCES = {"a": 0, "b": None, "c": 1, "d": None}
 STEPS_MS = (0, 0, 0, 1, 137, 999, 20_000, 29_999, 30_000, 40_000, 59_999, 60_000, 60_001, 180_000, 1_700_000, 3_600_000)
@@ -39,6 +45,7 @@ KINDS = (
     *("reaction_remove",) * 3,
     "reaction_clear",
     "days",
+    *("adjust",) * 2,
     "message_update",
     "message_delete",
     "command",
@@ -76,7 +83,7 @@ GRID_MS = (0, 0, 1, 15_000, 15_000, 30_000, 30_000, 45_000, 60_000, 60_000, 120_
 QUIET_KINDS = ("member_leave", "guild_update", "guild_update", "voice_snapshot", "guild_unavailable", "channel_delete")
 
 
-REACTING = ("reaction_add", "reaction_add", "reaction_remove", "reaction_clear")
+REACTING = ("reaction_add", "reaction_add", "reaction_remove", "reaction_clear", "adjust")
 
 
 class Dense(list[dict[str, Any]]):
@@ -141,7 +148,7 @@ def build(moves: list[dict[str, Any]]) -> list[ev.Event]:
     return events + [ev.Heartbeat(v=1, ts=now, session=session, data=final) for session in SOURCES]
 
 
-def _event(move: dict[str, Any], ts: int, seq: int) -> ev.Event:  # noqa: C901, PLR0911 - a case a type
+def _event(move: dict[str, Any], ts: int, seq: int) -> ev.Event:  # noqa: C901, PLR0911, PLR0912 - a case a type
     kind, user, number = move["kind"], move["user"], move["number"]
     channel = move["channel"] if kind == "voice_state" else move["channel"] or CHANNELS[0]
     common: dict[str, Any] = {
@@ -187,6 +194,10 @@ def _event(move: dict[str, Any], ts: int, seq: int) -> ev.Event:  # noqa: C901, 
             author = USERS[move["number"] // 8 % 5 - 1] if move["number"] // 8 % 5 else None
             what = ev.ReactionData(message_id=5 + number % 2, emoji="xy"[number // 2 % 2], author_id=author)
             return (ev.ReactionAdd if kind == "reaction_add" else ev.ReactionRemove)(**common, data=what)
+        case "adjust":
+            xp, set_xp = ((300, None), (-150, None), (None, 0), (20, 240), (-(2**40), None), (None, None))[number % 6]
+            what = ev.AdjustData(xp=xp, set_xp=set_xp, messages=number % 7 - 3, voice_ms=(number % 5 - 2) * 100_000)
+            return ev.Adjust(**{**common, "channel_id": ADJUSTED}, data=what)
         case "reaction_clear":
             emoji = (None, "x", "y")[number // 2 % 3]
             clear = ev.ReactionClearData(message_id=5 + number % 2, emoji=emoji)

@@ -102,7 +102,9 @@ class Oracle:
         self.seen[session] = identity
         self.last[session] = max(self.last[session], ts)
         self.final.discard(session)
-        if event.type == "settings":
+        if event.type in ("settings", "adjust"):
+            if event.type == "adjust":
+                self.on_adjust(event, False)
             return "ACCEPTED"
         if self.owner.get(guild) != session and not self._passes(guild, event):
             if event.shard is not None or event.type in ("voice_state", "voice_snapshot"):
@@ -293,12 +295,28 @@ class Oracle:
             if key[:2] == (event.guild_id, event.data.message_id) and event.data.emoji in (None, key[2]):
                 self._take_back(key, event.ts)
 
+    def on_adjust(self, event: Any, _owned: bool) -> None:
+        """Only of guilds without points for voice, where what somebody has is at hand."""
+        guild, who, data = event.guild_id, (event.guild_id, event.user_id), event.data
+        self.count(guild, self.now(guild))
+        row = self._row(event, event.user_id)
+        xp = max(0, (self.xp[who] if data.set_xp is None else data.set_xp) + (data.xp or 0))
+        row["xp"] += xp - self.xp[who]
+        self.xp[who] = xp
+        messages = sum(its["messages"] for key, its in self.rows.items() if (key[2], key[4]) == who)
+        row["messages"] += max(data.messages, -messages)
+        voice_ms = sum(its["voice_ms"] for key, its in self.rows.items() if (key[2], key[4]) == who)
+        voice_ms += sum(s.end - s.start for s in self.stays if (s.guild, s.user) == who and "voice_ms" in s.held)
+        hour = (event.ts - event.ts % HOUR, *next(key for key, its in self.rows.items() if its is row)[1:])
+        self.rows[hour]["voice_ms"] += max(data.voice_ms, -voice_ms)
+
     def _take_back(self, key: tuple[int, int, str, int], ts: int) -> bool:
         found = self.reactions.pop(key, None)
         if found is None or max(ts - found.ts, self.clock[key[0]] - found.clock) > 7 * 86_400_000:
             return False
         for row, measure, points, who in found.rows:
-            taken = min(points, self.xp[who]) if self.settings[who[0]].get("voice") else points
+            # Elsewhere nothing but its own removal takes points, so they are there.
+            taken = min(points, self.xp[who]) if "voice" in self.settings[who[0]] else points
             row[measure] -= 1
             row["xp"] -= taken
             self.xp[who] -= taken

@@ -67,7 +67,7 @@ class Scene:
         data = ev.ReactionData(message_id=number, emoji="x", author_id=author)
         return (ev.ReactionAdd if verb == "reacts" else ev.ReactionRemove)(**chat, data=data)
 
-    def deed(self, common: dict[str, Any], verb: str, rest: list[str]) -> ev.Event:
+    def deed(self, common: dict[str, Any], verb: str, rest: list[str]) -> ev.Event:  # noqa: PLR0911
         chat = common | {"channel_id": PLACES["chat"]}
         if verb == "says":
             chars = None if rest[0] == "?" else int(rest[0])
@@ -78,6 +78,8 @@ class Scene:
             return ev.MessageDelete(**chat, data=ev.MessageRef(1))
         if verb == "uses":
             return ev.Command(**chat, data=ev.CommandData(interaction_id=1, kind=rest[0], name=rest[1]))
+        if verb == "gets":
+            return ev.Adjust(**common, data=ev.AdjustData(xp=int(rest[0]), reason="because", by=9))
         if verb in REACTING:
             return self.reaction(chat, verb, rest)
         flags = ev.VoiceFlags(**{FLAGS[word]: True for word in rest if word in FLAGS})
@@ -91,6 +93,28 @@ def measured(rows: list[list[int]], words: list[str]) -> None:
         known = {"active": "voice_active_ms"}.get(name, name if name in MEASURES else f"{name}_ms")
         expected = int(value[:-1]) * 1000 if value.endswith("s") else int(value)
         assert sum(row[MEASURES.index(known)] for row in rows) == expected, name
+
+
+def check_rows(sums: Sums, subject: str, words: list[str]) -> None:
+    if subject == "unmatched":
+        assert sums.counters["unmatched"] == int(words[0])
+    elif subject == "adjusted":
+        rows = [row for row in sums.awards.values() if (row[6], row[7]) == (PEOPLE[words[0]], "adjust")]
+        assert [row[11] for row in rows] == [int(word) for word in words[1:]]
+        assert {tuple(row[14:]) for row in rows} == {("because", 9)}
+    elif subject == "notice":
+        assert [words[1], *(int(word) for word in words[2:])] in [
+            [its["type"], *its["roles"], *(-role for role in its["remove_roles"])]
+            for its in sums.notices.values()
+            if its["user_id"] == PEOPLE[words[0]]
+        ]
+    elif subject == "given":
+        rows = [
+            row[11]
+            for row in sums.awards.values()
+            if (row[1], row[6], row[7]) == (at(words[1]), PEOPLE[words[0]], "reaction_given")
+        ]
+        assert rows == [int(word) for word in words[2:]]
 
 
 def check(sums: Sums, text: str) -> None:
@@ -117,18 +141,11 @@ def check(sums: Sums, text: str) -> None:
     elif subject == "ledger":
         expected = [at(words[1]), at(words[2]), PEOPLE[words[0]], "voice", int(words[3])]
         assert expected in [[row[1], row[2], row[6], row[7], row[8]] for row in sums.awards.values()]
-    elif subject == "unmatched":
-        assert sums.counters["unmatched"] == int(words[0])
-    elif subject == "given":
-        rows = [
-            row[11]
-            for row in sums.awards.values()
-            if (row[1], row[6], row[7]) == (at(words[1]), PEOPLE[words[0]], "reaction_given")
-        ]
-        assert rows == [int(word) for word in words[2:]]
+    elif subject in ("unmatched", "adjusted", "notice", "given"):
+        check_rows(sums, subject, words)
     elif subject == "level":
-        notice = sums.notices[f"{GUILD}:{PEOPLE[words[0]]}:{words[1]}:0"]
-        assert notice["ts"] == at(words[2])
+        notices = [[its["user_id"], its["level"], its["ts"]] for its in sums.notices.values()]
+        assert [PEOPLE[words[0]], int(words[1]), at(words[2])] in notices
     elif subject == "used":
         assert sum(uses for key, uses in sums.commands.items() if [key[5], key[4]] == words[:2]) == int(words[2])
     elif words[0] == "awards":

@@ -6,13 +6,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guildstream.events import Event, Heartbeat
 from guildstream.measures import VOICE_MEASURES, M
+from processors.rules.policy import policy_of
 
-from .histories import MOVE, build, dense_moves
+from .histories import ADJUSTED, MOVE, SETTINGS, build, dense_moves
 from .test_oracle import run
 from .twin import Shell, Sums
 
@@ -110,6 +112,8 @@ def test_slices_sum_to_the_session(moves: list[dict[str, Any]]) -> None:
     of_rows: dict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0] * len(VOICE_MEASURES))
     of_sessions: dict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0] * len(VOICE_MEASURES))
     for (_, _, *who), row in sums.activity.items():
+        if who[1] == ADJUSTED:
+            continue
         _add(of_rows[tuple(who)], row[M.VOICE_MS : M.CLIPPED_MS + 1])  # type: ignore[index]
     for row in sums.sessions.values():
         _add(of_sessions[row[2], row[3], row[4]], row[9])
@@ -145,7 +149,8 @@ def test_points_add_up(moves: list[dict[str, Any]]) -> None:
     for award in sums.awards.values():
         ledger[award[4], award[6]] += award[11]
         days[award[3], award[4], award[5], award[6]] += award[11]
-        assert award[11] == award[8] * award[9] != 0
+        if award[7] != "adjust":
+            assert award[11] == award[8] * award[9] != 0
         assert award[11] > 0 or award[7] in TAKING
         assert award[1] <= award[2]
         assert award[2] - award[1] >= (award[8] - 1) * 60_000
@@ -154,11 +159,24 @@ def test_points_add_up(moves: list[dict[str, Any]]) -> None:
         days[day, guild, channel, user] -= row[M.XP]
     assert not any(days.values())
     for who, row in sums.totals.items():
+        assert row[3] >= 0
         assert row[3] == ledger[who] == rows[who]
         assert sums.boards.get((who[0], "all"), {}).get(who[1], 0) == (0 if row[2] else row[3])
-        levels = [notice["level"] for notice in sums.notices.values() if (notice["guild_id"], notice["user_id"]) == who]
-        assert levels == sorted(set(levels))
-        assert max(levels, default=0) >= row[4]
+        _levels_follow(who, row, sums)
+
+
+def _levels_follow(who: tuple[int, int], row: list[Any], sums: Sums) -> None:
+    """Levels are announced once each, in rising order, and roles are those of the level."""
+    notices = [notice for notice in sums.notices.values() if (notice["guild_id"], notice["user_id"]) == who]
+    levels = [notice["level"] for notice in notices if notice["type"] == "level_up"]
+    assert levels == sorted(set(levels))
+    assert max(levels, default=0) >= row[4]
+    roles: set[int] = set()
+    for notice in notices:
+        assert roles.isdisjoint(notice["roles"])
+        assert roles.issuperset(notice["remove_roles"])
+        roles = (roles | set(notice["roles"])) - set(notice["remove_roles"])
+    assert roles == policy_of(msgspec.json.encode(SETTINGS[who[0]])).roles_of(row[4])
 
 
 @PROPERTY
