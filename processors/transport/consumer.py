@@ -7,10 +7,11 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+import redis.asyncio
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP, ConsumerMessage, Message
 from mode import Service
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from guildstream.clock import SYSTEM_CLOCK
 from guildstream.connections import connect_redis_async
@@ -64,6 +65,7 @@ class Consumer(FaustConsumer):
         )
         self._trimmer = Trimmer(self._client, self._loaded_lanes, options.trim_seconds)
         self._topic_names: list[str] = []
+        self._entries_read = False
         self._keeper: LeaseKeeper | None = None
         self._subscribing: asyncio.Future[None] | None = None
 
@@ -125,6 +127,7 @@ class Consumer(FaustConsumer):
         while True:
             try:
                 found = await ensure_deployment_async(self._client, Keys(options.prefix), options.partitions)
+                self._entries_read = await _has_entries_read(self._client)
             except (RedisError, OSError) as error:
                 logger.warning("Redis can't be reached yet: %s", error)
                 await asyncio.sleep(backoff.next_seconds())
@@ -146,6 +149,7 @@ class Consumer(FaustConsumer):
             before_commit=tuple(self._driver.commit_hooks),
             deliver=self._deliver,
             owner=self._keeper.owner if self._keeper is not None else b"",
+            entries_read=self._entries_read,
         )
         return Lane(number, epoch, self._topic_names, services, known_commit=known_commit)
 
@@ -289,3 +293,12 @@ class Consumer(FaustConsumer):
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         message: ConsumerMessage = record
         return message
+
+
+async def _has_entries_read(client: redis.asyncio.Redis) -> bool:
+    """Whether the server is Redis 7 or later, or a Valkey; a server that doesn't tell counts as older."""
+    try:
+        version = str((await client.info("server"))["redis_version"])
+    except (ResponseError, KeyError):
+        return False
+    return int(version.partition(".")[0]) >= 7

@@ -64,6 +64,8 @@ class LaneServices:
     before_commit: Sequence[BeforeCommit]
     deliver: Deliver
     owner: bytes
+    #: Whether XGROUP SETID takes ENTRIESREAD (Redis 7), which ``XINFO GROUPS`` needs to tell the lag.
+    entries_read: bool = False
 
 
 class Lane:
@@ -320,4 +322,6 @@ class Lane:
 
     def _group_operation(self, topic: TopicCursor) -> Operation:
         args = [b"SETID", self._options.group.encode(), topic.committed.last_id.encode()]
+        if self._services.entries_read:
+            args += (b"ENTRIESREAD", b"%d" % topic.committed.entries)
         return Operation("XGROUP", topic.buffer.key, args)

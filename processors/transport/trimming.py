@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from guildstream import metrics
 from guildstream.errors import StreamDamaged
+from processors.transport.cutter import TopicCursor
 from processors.transport.lane import Lane
 from processors.transport.offsets import check_streams, stream_order
 
@@ -46,6 +50,7 @@ class Trimmer:
             await asyncio.sleep(self._seconds)
             try:
                 await self._look()
+                await self._measure()
                 await self._trim()
             except (RedisError, OSError) as error:
                 logger.warning("streams could not be trimmed: %s", error)
@@ -59,6 +64,21 @@ class Trimmer:
 
     def _committed(self) -> dict[str, str]:
         return {topic.buffer.key: topic.durable_id for lane in self._lanes() for topic in lane.topics.values()}
+
+    async def _measure(self) -> None:
+        """How far each partition is behind: exact on Redis 7, before that at least what was read ahead."""
+        lanes = list(self._lanes())
+        topics = [(lane.number, topic) for lane in lanes for topic in lane.topics.values()]
+        if not topics:
+            return
+        pipe = self._client.pipeline(transaction=False)
+        for _, topic in topics:
+            pipe.xinfo_stream(topic.buffer.key)
+        lags: Counter[int] = Counter()
+        for (number, topic), found in zip(topics, await pipe.execute(), strict=True):
+            lags[number] += _lag(topic, found)
+        for number, lag in lags.items():
+            metrics.LAG_ENTRIES.labels(str(number)).set(lag)
 
     async def _trim(self) -> None:
         lanes = list(self._lanes())
@@ -77,3 +97,10 @@ class Trimmer:
                 if slowest != "0-0":
                     pipe.xtrim(topic.buffer.key, minid=slowest, approximate=True)
         await pipe.execute()
+
+
+def _lag(topic: TopicCursor, found: Mapping[str, Any]) -> int:
+    added = found.get("entries-added")
+    if added is None:
+        return len(topic.buffer.entries) + topic.read.entries - topic.committed.entries
+    return max(0, int(added) - topic.committed.entries)
