@@ -32,7 +32,12 @@ def connect_redis(url: str, *, name: str = "guildstream", timeout_seconds: float
     """
     try:
         return redis.Redis.from_url(
-            url, decode_responses=False, socket_timeout=timeout_seconds, socket_connect_timeout=5, client_name=name
+            url,
+            decode_responses=False,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=5,
+            client_name=name,
+            retry=Retry(NoBackoff(), 0),
         )
     except ValueError as error:
         raise _bad_url(error) from error
@@ -47,7 +52,7 @@ def connect_redis_async(url: str, *, name: str = "guildstream") -> redis.asyncio
             socket_timeout=_TIMEOUT_SECONDS,
             socket_connect_timeout=5,
             client_name=name,
-            retry=Retry(NoBackoff(), 0),
+            retry=AsyncRetry(NoBackoff(), 0),
         )
     except ValueError as error:
         raise _bad_url(error) from error
