@@ -28,6 +28,7 @@ from processors.transport.lane import Lane, LaneServices
 from processors.transport.ownership import LeaseKeeper, LeaseListener
 from processors.transport.reader import StreamReader
 from processors.transport.roster import Roster
+from processors.transport.scripts import COMMIT
 from processors.transport.topics import ChunkedTopic
 from processors.transport.trimming import Trimmer
 
@@ -128,6 +129,7 @@ class Consumer(FaustConsumer):
             try:
                 found = await ensure_deployment_async(self._client, Keys(options.prefix), options.partitions)
                 self._entries_read = await _has_entries_read(self._client)
+                await self._client.script_load(COMMIT.source)
             except (RedisError, OSError) as error:
                 logger.warning("Redis can't be reached yet: %s", error)
                 await asyncio.sleep(backoff.next_seconds())
