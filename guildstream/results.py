@@ -16,7 +16,9 @@ from guildstream.errors import ConfigError
 
 __all__ = ["RESULTS_VERSION", "Results", "decode_results", "encode_results"]
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
+#: Version 1 had neither the second half of an ``AwardRow`` nor anything after ``commands``.
+_READABLE = (1, RESULTS_VERSION)
 
 #: ``[bucket_ms, local_day, guild_id, channel_id, user_id, bot, measures]``; ``measures`` is a list in the
 #: order of ``guildstream.measures.MEASURES``. Window start, or the UTC hour for voice.
@@ -26,13 +28,25 @@ ActivityRow = list[Any]
 #: ``guildstream.measures.VOICE_MEASURES``. An upsert by ``segment_id``: the last wins.
 SessionRow = list[Any]
 #: ``[award_id, awarded_ms, last_awarded_ms, local_day, guild_id, channel_id, user_id, reason, count,
-#: base, multiplier_thousandths, xp, settings_version, event_id | None]``.
+#: base, multiplier_thousandths, xp, settings_version, event_id | None]``, and of an adjustment also what
+#: was said for it and who decided: ``note | None, given_by | None``.
 AwardRow = list[Any]
 #: ``[guild_id, user_id, bot, xp, level, messages, voice_ms, reactions_given, first_active_ms | None,
 #: last_active_ms | None]``. The member's totals after the commit: the last wins.
 TotalsRow = list[Any]
 #: ``[bucket_ms, guild_id, channel_id, user_id, name, kind, uses]``.
 CommandRow = list[Any]
+#: ``[occurred_ms, guild_id, user_id, kind, invite | None]``; ``kind`` is join or leave.
+FlowRow = list[Any]
+#: ``[session, shard | None, shard_count | None, guild_id | None, started_ms, ended_ms | None, cause]``. An upsert by
+#: session, shard, guild and start: the last wins.
+GapRow = list[Any]
+#: ``[event_id, occurred_ms, guild_id, channel_id, user_ids]``.
+ParticipantsRow = list[Any]
+#: ``[guild_id, user_id | None, erased_ms, position, keep_out, event_id]``. Whatever was loaded of the member, or of
+#: the guild where there is no user, is to be forgotten before the other rows of this entry are loaded, and so are
+#: events before ``position`` (relative to ``first_position``) of this entry's range.
+ErasedRow = list[Any]
 
 
 class Results(msgspec.Struct, array_like=True, kw_only=True):
@@ -64,6 +78,10 @@ class Results(msgspec.Struct, array_like=True, kw_only=True):
     awards: list[AwardRow]
     totals: list[TotalsRow]
     commands: list[CommandRow]
+    flow: list[FlowRow] = msgspec.field(default_factory=list)
+    gaps: list[GapRow] = msgspec.field(default_factory=list)
+    participants: list[ParticipantsRow] = msgspec.field(default_factory=list)
+    erased: list[ErasedRow] = msgspec.field(default_factory=list)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -86,7 +104,7 @@ def decode_results(payload: bytes) -> Results:
     except msgspec.MsgspecError as error:
         msg = f"a results entry can't be read: {error}; was it written by another release?"
         raise ConfigError(msg) from error
-    if results.version != RESULTS_VERSION:
+    if results.version not in _READABLE:
         msg = (
             f"a results entry has version {results.version}, this release reads {RESULTS_VERSION}: "
             "drain the results with the release that wrote them, then upgrade"

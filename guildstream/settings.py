@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     reaction_memory_days: int = Field(
         7, ge=1, le=366, description="How long a reaction can be taken back, in days of event time."
     )
+    erasure_key: SecretStr = Field(
+        SecretStr(""), description="Keys the hashes that remain of erased members; set it once, before the first."
+    )
     commit_interval_ms: int = Field(250, ge=1, description="A commit is due after this time.")
     commit_events: int = Field(10_000, ge=1, description="A commit is due after this many events.")
     commit_bytes: int = Field(4 * 1024 * 1024, ge=65_536, description="A commit is due after this many bytes of input.")

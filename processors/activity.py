@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from hashlib import blake2b
+from typing import Any, Final
 
 import orjson
 
 from guildstream.clock import Clock
 from guildstream.codec import EventReader, UnknownType
 from guildstream.errors import InvalidEvent
-from guildstream.events import Event
+from guildstream.events import Erase, Event
 from guildstream.results import Results, encode_results
 from guildstream.settings import Settings
-from processors.boards import write_boards
+from processors.boards import drop_boards, write_boards
 from processors.rules.options import RuleOptions
 from processors.rules.partition import Outcome, PartitionRules
 from processors.rules.tables import TABLE_SPECS, Tables
@@ -37,6 +38,8 @@ _COUNTERS: Final = {
     Outcome.DUPLICATE: "duplicate",
     Outcome.SUPERSEDED: "superseded",
     Outcome.HEARTBEAT: "heartbeat",
+    Outcome.ERASED: "erased",
+    Outcome.ERASURE: "accepted",
 }
 
 
@@ -68,6 +71,7 @@ class Activity:
             window_ms=settings.window_seconds * 1000,
             grace_ms=int(settings.grace_seconds * 1000),
             reaction_memory_ms=settings.reaction_memory_days * 86_400_000,
+            erasure_key=blake2b(settings.erasure_key.get_secret_value().encode(), digest_size=32).digest(),
         )
 
     async def process(self, chunk: Chunk) -> None:
@@ -82,8 +86,11 @@ class Activity:
             await partition.prefetch(work.rules.initial_keys())
             work.ready = True
         decoded = [(entry.position, self._decode(chunk, entry, work)) for entry in chunk.entries]
-        for keys in work.rules.rounds([event for _, events in decoded for event in events if event]):
+        flat = [event for _, events in decoded for event in events if event]
+        for keys in work.rules.rounds(flat):
             await partition.prefetch(keys)
+        for guild_id in erased_guilds(flat):
+            work.rules.name_guild_state(guild_id, await _stored_keys(partition, guild_id))
         counts = dict.fromkeys(_COUNTERS, 0)
         apply, dropped, accepted = work.rules.apply, work.dropped, Outcome.ACCEPTED
         for position, events in decoded:
@@ -93,7 +100,11 @@ class Activity:
                     continue
                 outcome = apply(event)
                 counts[outcome] += 1
-                if outcome is not accepted:
+                if outcome is accepted:
+                    continue
+                if outcome is Outcome.ERASURE:
+                    work.rules.place_erasure(position + index)
+                else:
                     dropped.append(position + index)
         for outcome, count in counts.items():
             partition.count(_COUNTERS[outcome], count)
@@ -124,6 +135,10 @@ class Activity:
             awards=drained.awards,
             totals=drained.totals,
             commands=drained.commands,
+            flow=drained.flow,
+            gaps=drained.gaps,
+            participants=drained.participants,
+            erased=[[*row[:3], row[3] - covered.position, *row[4:]] for row in drained.erased],
         )
         work.dropped.clear()
         for name, count in drained.counters.items():
@@ -131,6 +146,7 @@ class Activity:
         partition.send("results", {b"r": encode_results(results)}, record="results_id")
         for notice in drained.notices:
             partition.send("notices", {b"n": orjson.dumps(notice)})
+        drop_boards(partition, drained.erased_guilds, self._clock.now_ms())
         write_boards(partition, drained.boards, self._clock.now_ms(), work.expiring)
 
     def _begin(self, partition: Partition) -> _Work:
@@ -152,6 +168,23 @@ class Activity:
             None if index in entry.skipped else _decode_one(chunk, entry, index, payload, work.reader)
             for index, payload in enumerate(payloads)
         ]
+
+
+def erased_guilds(events: list[Event]) -> list[int]:
+    """Guilds that these events erase as a whole."""
+    return [int(event.guild_id or 0) for event in events if event.__class__ is Erase and event.user_id is None]
+
+
+async def _stored_keys(partition: Partition, guild_id: int) -> dict[str, set[str]]:
+    """The keys of a guild in tables that are not in memory; looks at all keys of the partition."""
+    found: dict[str, set[str]] = {}
+    client: Any = partition.client
+    for state in STATES:
+        if not state.preload:
+            keys = found[state.name] = set()
+            async for key, _ in client.hscan_iter(partition.names.state(state.name), f"{guild_id}:*", 1000):
+                keys.add(key.decode())
+    return found
 
 
 def _decode_one(chunk: Chunk, entry: ChunkEntry, index: int, payload: bytes, reader: EventReader) -> Event | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
 from processors.transport import Partition
 
-__all__ = ["board_end_ms", "write_boards"]
+__all__ = ["board_end_ms", "drop_boards", "write_boards"]
 
 _KEPT: Final = timedelta(days=35)
 #: Local time is at most this far from UTC.
@@ -62,6 +62,16 @@ def write_boards(
         if end_ms is not None and (guild_id, period) not in expiring:
             expiring.add((guild_id, period))
             partition.write("PEXPIREAT", key, [b"%d" % end_ms])
+
+
+def drop_boards(partition: Partition, guild_ids: Iterable[int], now_ms: int) -> None:
+    """Remove every board that a guild may have; boards of longer ago have expired."""
+    today = datetime.fromtimestamp(now_ms / 1000, UTC).date()
+    days = [today + timedelta(days=day) for day in range(-75, 8)]
+    periods = {"all", *(f"{day:%G-W%V}" for day in days), *(f"{day:%Y-%m}" for day in days)}
+    for guild_id in guild_ids:
+        for period in sorted(periods):
+            partition.write("DEL", f"board:{guild_id}:{period}", [])
 
 
 def _flat(scores: Mapping[int, int]) -> Iterator[bytes]:

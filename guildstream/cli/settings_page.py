@@ -37,7 +37,7 @@ def render() -> str:
 
 def _row(name: str, field: FieldInfo) -> str:
     default = field.default
-    shown = "" if default is None or default == "" else f"`{str(default).lower() if default is True else default}`"
+    shown = "" if default is None or str(default) == "" else f"`{str(default).lower() if default is True else default}`"
     limits = [
         f"{words} {getattr(item, attribute)}"
         for attribute, words in _LIMITS.items()

@@ -116,7 +116,7 @@ def correct_points(
     Args:
         voice: of the guild.
         event: the cause.
-        user_id: whose.
+        user_id: whose; of user 0, nobody, there are always enough.
         points: to add, or to take where negative.
         reason: of the ledger row.
         place: when, the local day then, and the channel.
@@ -129,13 +129,15 @@ def correct_points(
     segment = voice.segments.get(user_id)
     if segment is not None:
         voice.settle(segment, voice.now_ms())
-    member = guild.member(user_id)
-    changed = max(points, -member.xp)
+    changed, bot = points, False
+    if user_id:
+        member = guild.member(user_id)
+        changed, bot = max(points, -member.xp), member.bot
+        if changed:
+            guild.correct(user_id, member, day, at_ms, changed, capped=capped)
     if not changed and decision is None:
         return
-    guild.row_of_day(at_ms, day, (channel_id, user_id), member.bot)[_XP] += changed
-    if changed:
-        guild.correct(user_id, member, day, at_ms, changed, capped=capped)
+    guild.row_of_day(at_ms, day, (channel_id, user_id), bot)[_XP] += changed
     identity = event_id(event)
     award_id = derived_id(identity, user_id, number)
     version = guild.record.settings_version

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+from typing import Final
+
+from guildstream.events import Event
 from processors.rules.local_time import HOUR_MS, MINUTE_MS, month_name, periods_of, week_name
 from processors.rules.options import RuleOptions
 from processors.rules.outbox import Board, Outbox
@@ -13,6 +17,9 @@ from processors.rules.tables import Tables
 from processors.rules.windows import Window, hour_window
 
 __all__ = ["Guild"]
+
+#: Members of whom it is remembered whether they were erased.
+_REMEMBERED_IDS: Final = 10_000
 
 
 class Guild:
@@ -26,6 +33,7 @@ class Guild:
         source: the source that owns it, None before its first event.
         policy: its settings, compiled.
         reactions: what may be taken back.
+        has_erased: somebody was erased, or the guild itself.
         members: members touched since the last drain.
         windows: un-emitted windows by ``(start_ms, day, voice)``.
         window: the current window, for all but voice.
@@ -37,11 +45,15 @@ class Guild:
     __slots__ = (
         "_all_board",
         "_board_day",
+        "_erased_ids",
+        "_erasure_key",
+        "_memory_ms",
         "_month",
         "_month_board",
         "_week",
         "_week_board",
         "day",
+        "has_erased",
         "id",
         "key",
         "member_keys",
@@ -72,6 +84,10 @@ class Guild:
         if self.record.owner is not None:
             self.source = tables.sources.get(self.record.owner)
         self.policy: Policy = policy_of(self.record.settings)
+        self._memory_ms = options.reaction_memory_ms
+        self._erasure_key = options.erasure_key
+        self._erased_ids: dict[int, tuple[int, bool] | None] = {}
+        self.has_erased = bool(self.record.erased or self.record.erased_ms)
         self.reactions = ReactionMemory(tables, self.key, self.record, options.reaction_memory_ms)
         self.member_keys: dict[int, str] = {}
         self.members: dict[int, MemberRecord] = {}
@@ -126,10 +142,60 @@ class Guild:
         member.bot = True
         if member.messages or member.voice_ms or member.xp:
             self.member(user_id)
-        if member.xp:
-            weeks, months = {member.week, *(member.weeks or ())}, {member.month, *(member.months or ())}
-            for period in ("all", *map(week_name, weeks), *map(month_name, months)):
-                self.outbox.boards.setdefault((self.id, period), {})[user_id] = 0
+        self.take_off_boards(user_id, member)
+
+    def take_off_boards(self, user_id: int, member: MemberRecord) -> None:
+        """No board shows the member any more."""
+        if not member.week:
+            return
+        weeks, months = {member.week, *(member.weeks or ())}, {member.month, *(member.months or ())}
+        for period in ("all", *map(week_name, weeks), *map(month_name, months)):
+            self.outbox.boards.setdefault((self.id, period), {})[user_id] = 0
+
+    def begin_anew(self, record: GuildRecord) -> None:
+        """Forget everything but this record."""
+        self.record = record
+        self.save()
+        self.policy = policy_of(record.settings)
+        self.reactions = ReactionMemory(self.tables, self.key, record, self._memory_ms)
+        self._erased_ids.clear()
+        self.member_keys.clear()
+        self.members.clear()
+        self.windows.clear()
+        self.window_from = self.window_to = 0
+        self._board_day = -1
+        self.has_erased = True
+
+    def entomb(self, user_id: int, ts_ms: int, *, keep_out: bool) -> None:
+        """Remember, without their id, that a member was erased."""
+        digest = self._tombstone(user_id)
+        former, _ = self.record.erased.get(digest, (0, False))
+        self.record.erased[digest] = (max(former, ts_ms), keep_out)
+        self._erased_ids.clear()
+        self.has_erased = True
+        self.save()
+
+    def is_forgotten(self, user_id: int, ts_ms: int) -> bool:
+        """Whether what somebody did at an instant is not to be known any more."""
+        if not self.has_erased or not user_id:
+            return False
+        if user_id not in self._erased_ids:
+            if len(self._erased_ids) > _REMEMBERED_IDS:
+                self._erased_ids.clear()
+            self._erased_ids[user_id] = self.record.erased.get(self._tombstone(user_id))
+        found = self._erased_ids[user_id]
+        return found is not None and (found[1] or ts_ms <= found[0])
+
+    def refuses(self, event: Event) -> bool:
+        """Whether an event is of a time, or of somebody, that was erased."""
+        record, user_id = self.record, event.user_id
+        if record.keep_out or event.ts <= record.erased_ms:
+            return True
+        return user_id is not None and self.is_forgotten(int(user_id), event.ts)
+
+    def _tombstone(self, user_id: int) -> bytes:
+        named = self.id.to_bytes(8, "big") + user_id.to_bytes(8, "big")
+        return blake2b(named, digest_size=16, key=self._erasure_key).digest()
 
     def turn_to(self, ts_ms: int) -> None:
         """Make the window of an instant the current one."""

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from guildstream.results import ActivityRow, AwardRow, CommandRow, SessionRow, TotalsRow
+from guildstream.results import (
+    ActivityRow,
+    AwardRow,
+    CommandRow,
+    ErasedRow,
+    FlowRow,
+    GapRow,
+    ParticipantsRow,
+    SessionRow,
+    TotalsRow,
+)
 
 __all__ = ["Board", "Drained", "Notice", "Outbox"]
 
@@ -22,6 +32,11 @@ class Drained:
     Attributes:
         boards: by guild and period (``all``, ``2026-W47``, ``2026-11``), to be set, not added.
         notices: level-ups, each once.
+        flow: who joined and left.
+        gaps: stretches that nobody watched; the last of each wins.
+        participants: who else was in the channel.
+        erased: who is to be forgotten; everything else here comes after that.
+        erased_guilds: guilds whose boards go.
         counters: to be added to the partition's counters, beside those of outcomes: ``unmatched``.
     """
 
@@ -32,6 +47,11 @@ class Drained:
     commands: list[CommandRow] = field(default_factory=list)
     boards: dict[tuple[int, str], Board] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
+    flow: list[FlowRow] = field(default_factory=list)
+    gaps: list[GapRow] = field(default_factory=list)
+    participants: list[ParticipantsRow] = field(default_factory=list)
+    erased: list[ErasedRow] = field(default_factory=list)
+    erased_guilds: set[int] = field(default_factory=set)
     counters: Counter[str] = field(default_factory=Counter)
 
 
@@ -50,6 +70,11 @@ class Outbox:
     commands: dict[tuple[int, int, int, int, str, str], int] = field(default_factory=dict)
     boards: dict[tuple[int, str], Board] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
+    flow: list[FlowRow] = field(default_factory=list)
+    gaps: list[GapRow] = field(default_factory=list)
+    participants: list[ParticipantsRow] = field(default_factory=list)
+    erased: list[ErasedRow] = field(default_factory=list)
+    erased_guilds: set[int] = field(default_factory=set)
     counters: Counter[str] = field(default_factory=Counter)
     pending_rows: int = 0
 
@@ -61,8 +86,26 @@ class Outbox:
             commands=[[*use, uses] for use, uses in self.commands.items()],
             boards={board: scores for board, scores in self.boards.items() if scores},
             notices=self.notices,
+            flow=self.flow,
+            gaps=self.gaps,
+            participants=self.participants,
+            erased=self.erased,
+            erased_guilds=self.erased_guilds,
             counters=self.counters,
         )
+        self.flow, self.gaps, self.participants, self.erased, self.erased_guilds = [], [], [], [], set()
         self.counters = Counter()
         self.sessions, self.awards, self.commands, self.boards, self.notices = {}, [], {}, {}, []
         return drained
+
+    def drop_guild(self, guild_id: int) -> None:
+        """Hand over nothing of a guild but that it was erased."""
+        self.sessions = {key: row for key, row in self.sessions.items() if row[2] != guild_id}
+        self.awards = [row for row in self.awards if row[4] != guild_id]
+        self.commands = {use: uses for use, uses in self.commands.items() if use[1] != guild_id}
+        self.boards = {board: scores for board, scores in self.boards.items() if board[0] != guild_id}
+        self.notices = [notice for notice in self.notices if notice["guild_id"] != guild_id]
+        self.flow = [row for row in self.flow if row[1] != guild_id]
+        self.gaps = [row for row in self.gaps if row[3] != guild_id]
+        self.participants = [row for row in self.participants if row[2] != guild_id]
+        self.erased_guilds.add(guild_id)

@@ -25,6 +25,7 @@ def pass_ownership(voice: Voice, source: SourceRecord, event: Event) -> bool:
     silent = owner is not None and not owner.final and event.ts - owner.last_ms >= OWNER_SILENT_MS
     if owner is not None and not (snapshot or owner.final or silent):
         return False
+    voice.give_up()
     stand_ms = record.voice_ms = voice.now_ms()
     record.owner, guild.source = event.session, source
     if (owner is not None and event.shard is not None) or snapshot:

@@ -49,9 +49,10 @@ class ReactionMemory:
 
     Attributes:
         grown: keys of buckets that grew since the last drain, by day of the clock.
+        touched: keys of all buckets that changed since then.
     """
 
-    __slots__ = ("_guild_key", "_memory_ms", "_record", "_tables", "grown")
+    __slots__ = ("_guild_key", "_memory_ms", "_record", "_tables", "grown", "touched")
 
     def __init__(self, tables: Tables, guild_key: str, record: GuildRecord, memory_ms: int) -> None:
         self._tables = tables
@@ -59,6 +60,7 @@ class ReactionMemory:
         self._record = record
         self._memory_ms = memory_ms
         self.grown: dict[int, list[str]] = {}
+        self.touched: set[str] = set()
 
     def advance(self, ts_ms: int) -> None:
         """Move the guild's reaction clock, which never goes back."""
@@ -78,6 +80,7 @@ class ReactionMemory:
             bucket.day = day
             self.grown.setdefault(day, []).append(key)
         buckets.put(key, bucket)
+        self.touched.add(key)
 
     def take(self, key: str, user_id: int, emoji: str, ts_ms: int) -> Reaction | None:
         """Forget a reaction that is removed at an instant; None where nothing is remembered of it."""
@@ -116,6 +119,7 @@ class ReactionMemory:
 
     def store_lists(self) -> None:
         """Write down which buckets grew since the last drain."""
+        self.touched.clear()
         if not self.grown:
             return
         lists = self._record.reaction_lists

@@ -48,6 +48,8 @@ def reaction_add(voice: Voice, event: ReactionAdd, _owned: bool) -> None:
     guild, data, ts = voice.guild, event.data, event.ts
     user_id, channel_id = required(event.user_id, event, "user_id"), channel_of(event)
     author_id = 0 if data.author_id is None else snowflake(data.author_id)
+    if guild.is_forgotten(author_id, ts):
+        author_id = 0
     row = guild.row(ts, channel_id, user_id)
     row[M.REACTIONS_GIVEN] += 1
     member = guild.member(user_id)
@@ -94,24 +96,22 @@ def reaction_clear(voice: Voice, event: ReactionClear, _owned: bool) -> None:
 
 
 def _undo(voice: Voice, event: Event, user_id: int, reaction: Reaction, number: int) -> None:
-    """Book one less, and the points back, at the time of the addition."""
-    guild = voice.guild
-    at_ms, day, channel_id, author_id = reaction.at_ms, reaction.day, reaction.channel_id, reaction.author_id
-    place = (at_ms, day, channel_id)
-    given = guild.row_of_day(at_ms, day, (channel_id, user_id), guild.is_bot(user_id))
-    given[M.REACTIONS_GIVEN] -= 1
-    guild.member(user_id).reactions_given -= 1
-    if reaction.given:
-        reason = "reaction_given"
-        correct_points(
-            voice, event, user_id, -reaction.given, reason=reason, place=place, number=2 * number, capped=True
-        )
-    if not author_id:
-        return
-    received = guild.row_of_day(at_ms, day, (channel_id, author_id), guild.is_bot(author_id))
-    received[M.REACTIONS_RECEIVED] -= 1
-    if reaction.received:
-        reason = "reaction_received"
-        correct_points(
-            voice, event, author_id, -reaction.received, reason=reason, place=place, number=2 * number + 1, capped=True
-        )
+    """Book one less, and the points back, at the time of the addition; for nobody where it is forgotten whose."""
+    guild, at_ms = voice.guild, reaction.at_ms
+    place = (at_ms, reaction.day, reaction.channel_id)
+    parts = (
+        (user_id, M.REACTIONS_GIVEN, reaction.given, "reaction_given"),
+        (reaction.author_id, M.REACTIONS_RECEIVED, reaction.received, "reaction_received"),
+    )
+    for part, (someone, measure, points, reason) in enumerate(parts):
+        if not someone:
+            continue
+        who = 0 if guild.is_forgotten(someone, at_ms) else someone
+        row = guild.row_of_day(at_ms, reaction.day, (reaction.channel_id, who), who != 0 and guild.is_bot(who))
+        row[measure] -= 1
+        if who and measure == M.REACTIONS_GIVEN:
+            guild.member(who).reactions_given -= 1
+        if points:
+            correct_points(
+                voice, event, who, -points, reason=reason, place=place, number=2 * number + part, capped=True
+            )

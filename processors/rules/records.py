@@ -64,6 +64,10 @@ class GuildRecord(Struct, array_like=True, gc=False):
         reaction_ms: the latest time of a reaction; how long reactions are remembered goes by this.
         reaction_lists: by day of that clock, how many lists of reaction buckets there are.
         reward_version: number of changes of the role rewards.
+        outage: when the outage that goes on began, and the session and shard that said so.
+        erased: members that were erased, by keyed hash: when, and whether they are kept out.
+        erased_ms: when the guild itself was erased, 0 if never.
+        keep_out: and nothing further of it is recorded.
     """
 
     version: int = 1
@@ -76,6 +80,10 @@ class GuildRecord(Struct, array_like=True, gc=False):
     reaction_ms: int = 0
     reaction_lists: dict[int, int] = msgspec.field(default_factory=dict)
     reward_version: int = 0
+    outage: tuple[int, str, int | None] | None = None
+    erased: dict[bytes, tuple[int, bool]] = msgspec.field(default_factory=dict)
+    erased_ms: int = 0
+    keep_out: bool = False
 
 
 class MemberRecord(Struct, array_like=True, gc=False):

@@ -13,7 +13,7 @@ from typing import Final
 from guildstream.measures import M
 from processors.rules.conditions import AFK, ALONE, AUDIENCE, BOT, IGNORED, SUPPRESSED
 from processors.rules.guild import Guild
-from processors.rules.local_time import MINUTE_MS
+from processors.rules.local_time import HOUR_MS, MINUTE_MS
 from processors.rules.records import Segment
 from processors.rules.slices import Slices
 
@@ -21,6 +21,10 @@ __all__ = ["SHOWN_EVERY_MS", "Room", "Voice"]
 
 #: An open segment's row is written at most this often.
 SHOWN_EVERY_MS: Final = 5 * MINUTE_MS
+#: An outage of this length has no return.
+GIVEN_UP_MS: Final = 24 * HOUR_MS
+#: Beyond so many people in a channel nobody is listed with whom; their sessions say it too.
+CROWD: Final = 50
 
 
 class Room:
@@ -121,6 +125,24 @@ class Voice(Slices):
         guild.tables.voice.delete(key)
         guild.tables.members.unpin(key)
         guild.outbox.sessions[segment.segment_id] = segment.row(segment.settled_ms, reason)
+
+    def give_up(self) -> None:
+        """Close everybody's segments where an outage has lasted so long that nothing will say how they went on.
+
+        When it is noticed doesn't matter: it is so from a heartbeat of the owner on, and nothing accrues.
+        """
+        outage, source = self.guild.record.outage, self.guild.source
+        if outage is None or source is None or source.heartbeat_ms - outage[0] < GIVEN_UP_MS:
+            return
+        for _, segment in sorted(self.segments.items()):
+            self.close(segment, self.now_ms(), "outage")
+
+    def others(self, channel_id: int, user_id: int) -> list[int]:
+        """Who else is in a channel; nobody where it is a crowd, since each would be a row."""
+        room = self.rooms.get(channel_id)
+        if room is None or len(room.humans) + len(room.bots) > CROWD:
+            return []
+        return sorted((room.humans | room.bots) - {user_id})
 
     def change(self, segment: Segment, at_ms: int, flags: int) -> None:
         """Other flags from an instant on."""

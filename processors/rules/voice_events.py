@@ -7,6 +7,7 @@ from msgspec import UnsetType
 from guildstream.errors import ConfigError, InvalidEvent
 from guildstream.events import (
     ChannelDelete,
+    Gap,
     GuildRemove,
     GuildUnavailable,
     GuildUpdate,
@@ -29,10 +30,14 @@ from processors.rules.voice import Voice
 
 __all__ = [
     "channel_delete",
+    "gap",
+    "gap_row",
     "guild_remove",
     "guild_unavailable",
     "guild_update",
+    "member_join",
     "member_leave",
+    "member_update",
     "pass_over",
     "settings_change",
     "voice_snapshot",
@@ -59,22 +64,36 @@ def voice_state(voice: Voice, event: VoiceState, owned: bool) -> None:
     if channel_id is None:
         if segment is not None:
             voice.close(segment, at_ms, "leave")
+            _list_others(voice, event, segment.channel_id, user_id)
         return
     channel_id, flags = int(channel_id), _flags(voice.guild, user_id, event.data)
     if segment is None:
         identity = event_id(event)
         voice.open(user_id, channel_id, flags, at_ms, (identity, identity), joined=True)
+        _list_others(voice, event, channel_id, user_id)
     elif segment.channel_id == channel_id:
         voice.change(segment, at_ms, flags)
     else:
         voice.close(segment, at_ms, "move", moves_on=True)
         voice.open(user_id, channel_id, flags, at_ms, (event_id(event), segment.visit_id), joined=False)
+        _list_others(voice, event, channel_id, user_id)
+
+
+def _list_others(voice: Voice, event: VoiceState, channel_id: int, user_id: int) -> None:
+    """Who else is in the channel that somebody joined, moved to or left."""
+    others = voice.others(channel_id, user_id)
+    if others:
+        guild = voice.guild
+        guild.outbox.participants.append([event_id(event), event.ts, guild.id, channel_id, others])
 
 
 def voice_snapshot(voice: Voice, event: VoiceSnapshot, _owned: bool) -> None:
     """Everybody who is in voice now; time since the voice stood still was blind."""
-    states = {snowflake(state.user_id): (snowflake(state.channel_id), state) for state in event.data.states}
     guild = voice.guild
+    states = {snowflake(state.user_id): (snowflake(state.channel_id), state) for state in event.data.states}
+    if guild.has_erased:
+        states = {user_id: its for user_id, its in states.items() if not guild.is_forgotten(user_id, event.ts)}
+    voice.give_up()
     stand_ms = voice.now_ms()
     guild.record.frozen = False
     at_ms = max(event.ts, stand_ms, voice.now_ms())
@@ -90,6 +109,10 @@ def voice_snapshot(voice: Voice, event: VoiceSnapshot, _owned: bool) -> None:
             visits[user_id] = segment.visit_id
     pass_over(voice, stand_ms, at_ms)
     guild.record.voice_ms = at_ms
+    if guild.record.outage is not None:
+        began_ms, session, shard = guild.record.outage
+        guild.outbox.gaps.append([session, shard, None, guild.id, began_ms, max(at_ms, began_ms), "outage"])
+        guild.record.outage = None
     guild.save()
     cause = event_id(event)
     for user_id, (channel_id, state) in states.items():
@@ -121,10 +144,16 @@ def pass_over(voice: Voice, from_ms: int, to_ms: int) -> None:
 
 def guild_unavailable(voice: Voice, event: GuildUnavailable, owned: bool) -> None:
     """An outage: voice stands still until the next snapshot."""
-    if owned:
-        voice.advance(event.ts)
-        voice.guild.record.frozen = True
-        voice.guild.save()
+    if not owned:
+        return
+    voice.give_up()
+    voice.advance(event.ts)
+    record = voice.guild.record
+    record.frozen = True
+    if record.outage is None:
+        record.outage = (event.ts, event.session, event.shard)
+        voice.guild.outbox.gaps.append([event.session, event.shard, None, voice.guild.id, event.ts, None, "outage"])
+    voice.guild.save()
 
 
 def guild_remove(voice: Voice, event: GuildRemove, owned: bool) -> None:
@@ -142,9 +171,19 @@ def channel_delete(voice: Voice, event: ChannelDelete, owned: bool) -> None:
 
 def member_leave(voice: Voice, event: MemberLeave, owned: bool) -> None:
     """Somebody left the guild; Discord may not say that they left voice."""
-    segment = voice.segments.get(required(event.user_id, event, "user_id"))
+    user_id = required(event.user_id, event, "user_id")
+    voice.guild.outbox.flow.append([event.ts, voice.guild.id, user_id, "leave", None])
+    voice.give_up()
+    segment = voice.segments.get(user_id)
     if owned and segment is not None:
         voice.close(segment, voice.advance(event.ts), "member_leave")
+
+
+def member_join(voice: Voice, event: MemberJoin, owned: bool) -> None:
+    """Somebody joined the guild."""
+    user_id = required(event.user_id, event, "user_id")
+    voice.guild.outbox.flow.append([event.ts, voice.guild.id, user_id, "join", event.data.invite])
+    member_update(voice, event, owned)
 
 
 def member_update(voice: Voice, event: MemberJoin | MemberUpdate, owned: bool) -> None:
@@ -197,7 +236,22 @@ def settings_change(voice: Voice, event: SettingsChange, _owned: bool) -> None:
     guild.save()
 
 
+def gap(voice: Voice, event: Gap, _owned: bool) -> None:
+    """The source was blind to this guild for a while."""
+    voice.guild.outbox.gaps.append(gap_row(event))
+
+
+def gap_row(event: Gap) -> list[object]:
+    """A gap as a row of ``guildstream.results``; where a bound is missing it is the event's own time."""
+    data, ts = event.data, event.ts
+    started_ms = ts if data.from_ms is None else data.from_ms
+    ended_ms = max(ts if data.to_ms is None else data.to_ms, started_ms)
+    guild_id = None if event.guild_id is None else int(event.guild_id)
+    return [event.session, event.shard, data.shard_count, guild_id, started_ms, ended_ms, data.cause or "unknown"]
+
+
 def _close_all(voice: Voice, ts_ms: int, reason: str, channel_id: int | None) -> None:
+    voice.give_up()
     if not voice.segments:
         return
     at_ms = voice.advance(ts_ms)

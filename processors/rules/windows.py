@@ -7,6 +7,7 @@ over panes is the sum over events whatever the schedule.
 
 from __future__ import annotations
 
+from operator import add
 from typing import Final
 
 import msgspec
@@ -65,6 +66,17 @@ class Window:
         if bot:
             self.bots.add(place[1])
         return row
+
+    def move_to_nobody(self, user_id: int) -> int:
+        """Book a member's rows to user 0; by how many rows there are fewer then."""
+        before = len(self.rows)
+        for place in [place for place in self.rows if place[1] == user_id]:
+            row = self.rows.pop(place)
+            nobodys = self.rows.get((place[0], 0)) or self.new_row((place[0], 0), bot=False)
+            nobodys[:] = map(add, nobodys, row)
+            self.changed = True
+        self.bots.discard(user_id)
+        return before - len(self.rows)
 
     def emit(self) -> list[list[object]]:
         """Its rows in the form of ``guildstream.results``, which owns them from here on."""

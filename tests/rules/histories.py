@@ -45,6 +45,9 @@ KINDS = (
     *("reaction_remove",) * 3,
     "reaction_clear",
     "days",
+    "erase",
+    "member_join",
+    "gap",
     *("adjust",) * 2,
     "message_update",
     "message_delete",
@@ -80,7 +83,16 @@ MOVE = st.fixed_dictionaries(
 
 
 GRID_MS = (0, 0, 1, 15_000, 15_000, 30_000, 30_000, 45_000, 60_000, 60_000, 120_000, 900_000, 3_600_000)
-QUIET_KINDS = ("member_leave", "guild_update", "guild_update", "voice_snapshot", "guild_unavailable", "channel_delete")
+QUIET_KINDS = (
+    "erase",
+    "member_join",
+    "member_leave",
+    "guild_update",
+    "guild_update",
+    "voice_snapshot",
+    "guild_unavailable",
+    "channel_delete",
+)
 
 
 REACTING = ("reaction_add", "reaction_add", "reaction_remove", "reaction_clear", "adjust")
@@ -209,6 +221,14 @@ def _event(move: dict[str, Any], ts: int, seq: int) -> ev.Event:  # noqa: C901, 
         case "command":
             kind = ("slash", "component")[move["number"] % 2]
             return ev.Command(**common, data=ev.CommandData(interaction_id=seq, name="rank:1", kind=kind))
+        case "member_join":
+            return ev.MemberJoin(**common, data=ev.MemberData(invite="abc" if number % 2 else None))
+        case "gap":
+            common = {**common, "user_id": None, "guild_id": common["guild_id"] if number % 2 else None}
+            return ev.Gap(**common, data=ev.GapData(from_ms=ts - number * 1000, to_ms=ts, cause="blind"))
+        case "erase":
+            whole = {"user_id": None} if number % 5 == 0 else {}
+            return ev.Erase(**{**common, **whole}, data=ev.EraseData(keep_out=number % 11 == 0))
         case "member_leave":
             return ev.MemberLeave(**common)
         case _:

@@ -82,9 +82,17 @@ class Oracle:
         self.awarded: dict[tuple[int, int], int] = {}
         self.bots: set[tuple[int, int]] = set()
         self.outcomes: list[str] = []
+        self.flow: list[list[Any]] = []
+        #: Since when a guild is unavailable.
+        self.outage: dict[int, int] = {}
 
     def feed(self, event: Any) -> None:
         self.outcomes.append(self._feed(event))
+        # A day of heartbeats into an outage nothing can say any more how voice went on.
+        for guild, since in self.outage.items():
+            if self.beat[self.owner[guild]] - since >= 86_400_000:
+                for user in list(self.inside[guild]):
+                    self.close(guild, user, "outage")
 
     def _feed(self, event: Any) -> str:
         session, ts, guild = event.session, event.ts, event.guild_id
@@ -102,7 +110,7 @@ class Oracle:
         self.seen[session] = identity
         self.last[session] = max(self.last[session], ts)
         self.final.discard(session)
-        if event.type in ("settings", "adjust"):
+        if event.type in ("settings", "adjust", "gap"):
             if event.type == "adjust":
                 self.on_adjust(event, False)
             return "ACCEPTED"
@@ -232,6 +240,7 @@ class Oracle:
                 self.close(guild, user, "move")
                 moved.add(user)
         self.frozen.discard(guild)
+        self.outage.pop(guild, None)
         self.count(guild, max(event.ts, self.now(guild)), "clipped_ms")
         for user, state in states.items():
             flags = self.flags(guild, user, state)
@@ -241,6 +250,7 @@ class Oracle:
                 self.open(guild, user, state.channel_id, flags, joined=user not in moved)
 
     def on_member_leave(self, event: Any, owned: bool) -> None:
+        self.flow.append([event.ts, event.guild_id, event.user_id, "leave", None])
         if owned and event.user_id in self.inside[event.guild_id]:
             self.advance(event.guild_id, event.ts)
             self.close(event.guild_id, event.user_id, "member_leave")
@@ -257,6 +267,7 @@ class Oracle:
         if owned:
             self.advance(event.guild_id, event.ts)
             self.frozen.add(event.guild_id)
+            self.outage.setdefault(event.guild_id, event.ts)
 
     def on_guild_update(self, event: Any, owned: bool) -> None:
         afk = event.data.afk_channel_id
@@ -321,6 +332,9 @@ class Oracle:
             row["xp"] -= taken
             self.xp[who] -= taken
         return True
+
+    def on_member_join(self, event: Any, _owned: bool) -> None:
+        self.flow.append([event.ts, event.guild_id, event.user_id, "join", event.data.invite])
 
     def on_message_update(self, event: Any, _owned: bool) -> None:
         self._row(event, event.user_id)["edits"] += 1

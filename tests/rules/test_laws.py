@@ -39,6 +39,10 @@ def final_state(sums: Sums) -> tuple[Any, ...]:
         sums.boards,
         sums.notices,
         sums.counters,
+        sums.flow,
+        sums.gaps,
+        {key: row for key, row in sums.participants.items() if row[4]},
+        sums.erased,
     )
 
 
@@ -186,7 +190,7 @@ def test_boards_are_the_sums_of_their_periods(moves: list[dict[str, Any]]) -> No
     for period in {name for _, name in sums.boards} - {"all"}:
         scores: dict[tuple[int, int], int] = defaultdict(int)
         for (_, day, guild, _, user), row in sums.activity.items():
-            if row[M.XP] and _in_period(day, period):
+            if user and row[M.XP] and _in_period(day, period):
                 scores[guild, user] += row[M.XP]
         board = {
             (guild, user): xp

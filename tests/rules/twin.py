@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from guildstream.events import Event
+from guildstream.events import Erase, Event
 from processors.rules import TABLE_SPECS, Drained, Outcome, PartitionRules, RuleOptions, Tables, TableSpec
 
 
@@ -92,7 +92,62 @@ class Sums:
     notices: dict[str, dict[str, Any]] = field(default_factory=dict)
     counters: Counter[str] = field(default_factory=Counter)
 
-    def load(self, drained: Drained) -> None:
+    flow: list[list[Any]] = field(default_factory=list)
+    gaps: dict[tuple[Any, ...], list[Any]] = field(default_factory=dict)
+    participants: dict[bytes, list[Any]] = field(default_factory=dict)
+    erased: list[list[Any]] = field(default_factory=list)
+
+    def erase(self, guild: int, user: int | None) -> None:  # noqa: C901 - a step a kind of row
+        """What a sink does with what it has loaded."""
+        activity, self.activity = self.activity, {}
+        for key, row in activity.items():
+            if key[2] != guild or user is not None:
+                who = 0 if (key[2], key[4]) == (guild, user) else key[4]
+                nobodys = self.activity.setdefault((*key[:4], who), [0] * len(row))
+                nobodys[:] = [a + b for a, b in zip(nobodys, row, strict=True)]
+        for rows, place in ((self.sessions, (2, 4)), (self.awards, (4, 6))):
+            for key, row in list(rows.items()):
+                if row[place[0]] == guild and user is None:
+                    del rows[key]
+                elif (row[place[0]], row[place[1]]) == (guild, user):
+                    row[place[1]] = 0
+                    del row[14:]
+                    if rows is self.awards:
+                        row[13] = None
+        self.totals = {who: row for who, row in self.totals.items() if who[0] != guild or user not in (None, who[1])}
+        self.notices = {
+            key: its
+            for key, its in self.notices.items()
+            if its["guild_id"] != guild or user not in (None, its["user_id"])
+        }
+        commands, self.commands = self.commands, {}
+        for key, uses in commands.items():
+            if key[1] != guild or user is not None:
+                who = 0 if (key[1], key[3]) == (guild, user) else key[3]
+                its = (*key[:3], who, *key[4:])
+                self.commands[its] = self.commands.get(its, 0) + uses
+        self.flow = [
+            [at, its, 0 if (its, who) == (guild, user) else who, *rest]
+            for at, its, who, *rest in self.flow
+            if its != guild or user is not None
+        ]
+        for key, row in list(self.participants.items()):
+            row[4] = [its for its in row[4] if (row[2], its) != (guild, user)]
+            if row[2] == guild and user is None:
+                del self.participants[key]
+        if user is None:
+            self.gaps = {key: row for key, row in self.gaps.items() if row[3] != guild}
+            self.boards = {board: scores for board, scores in self.boards.items() if board[0] != guild}
+
+    def load(self, drained: Drained) -> None:  # noqa: C901 - a step a kind of row
+        for guild, user, *_ in drained.erased:
+            self.erase(guild, user)
+        self.erased += drained.erased
+        self.flow += drained.flow
+        for row in drained.gaps:
+            self.gaps[row[0], row[1], row[3], row[4]] = row
+        for row in drained.participants:
+            self.participants[row[0]] = row
         for bucket, day, guild, channel, user, _bot, measures in drained.activity:
             key = (bucket, day, guild, channel, user)
             old = self.activity.get(key)
@@ -134,7 +189,17 @@ class Shell:
         for keys in self.rules.rounds(events):
             self._prefetch(keys)
         apply = self.rules.apply
-        self.outcomes += [apply(event) for event in events]
+        for event in events:
+            if event.__class__ is Erase and event.user_id is None:
+                self.rules.name_guild_state(event.guild_id, self.guild_keys(str(event.guild_id)))
+            outcome = apply(event)
+            if outcome is Outcome.ERASURE:
+                self.rules.place_erasure(0)
+            self.outcomes.append(outcome)
+
+    def guild_keys(self, guild: str) -> dict[str, set[str]]:
+        """What is stored of a guild, as a scan finds it."""
+        return {name: {key for key in stored if key.startswith(f"{guild}:")} for name, stored in self.stored.items()}
 
     def commit(self, *, early: bool = False) -> Drained:
         drained = self.rules.drain(early=early)

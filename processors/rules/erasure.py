@@ -1,0 +1,103 @@
+"""Forgetting a member, or a guild (DESIGN §5.4).
+
+What a guild's sums need stays, booked to nobody (user 0). Of a member remain a keyed hash and the time,
+so that whatever is older is dropped, wherever it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from guildstream.events import Erase, snowflake
+from processors.rules.awards import event_id
+from processors.rules.guild import Guild
+from processors.rules.records import GuildRecord
+from processors.rules.voice import Voice
+
+__all__ = ["erase_guild", "erase_member"]
+
+_GUILD: Final = 4
+_USER: Final = 6
+_BY: Final = 15
+
+
+def erase_member(voice: Voice, event: Erase) -> None:
+    """Forget a member: their state is as if they had never been there, their facts are nobody's."""
+    guild, user_id = voice.guild, snowflake(event.user_id or 0)
+    voice.give_up()
+    segment = voice.segments.get(user_id)
+    if segment is not None:
+        voice.close(segment, voice.advance(event.ts), "erase")
+    member = guild.known(user_id)
+    guild.take_off_boards(user_id, member)
+    guild.members.pop(user_id, None)
+    guild.tables.members.delete(guild.key_of(user_id))
+    for window in guild.windows.values():
+        guild.outbox.pending_rows -= window.move_to_nobody(user_id)
+    _move_outbox(guild, user_id)
+    guild.entomb(user_id, event.ts, keep_out=event.data.keep_out)
+    guild.outbox.erased.append([guild.id, user_id, event.ts, -1, event.data.keep_out, event_id(event)])
+
+
+def _move_outbox(guild: Guild, user_id: int) -> None:
+    """What waits for the next drain and names the member, names nobody."""
+    outbox, guild_id = guild.outbox, guild.id
+    for award in outbox.awards:
+        if award[_GUILD] == guild_id:
+            _move_award(award, user_id)
+    for session in outbox.sessions.values():
+        if (session[2], session[4]) == (guild_id, user_id):
+            session[4] = 0
+    commands, outbox.commands = outbox.commands, {}
+    for (bucket_ms, its_guild, channel_id, its_user, name, kind), uses in commands.items():
+        who = 0 if (its_guild, its_user) == (guild_id, user_id) else its_user
+        use = (bucket_ms, its_guild, channel_id, who, name, kind)
+        outbox.commands[use] = outbox.commands.get(use, 0) + uses
+    outbox.notices = [its for its in outbox.notices if (its["guild_id"], its["user_id"]) != (guild_id, user_id)]
+    for flow in outbox.flow:
+        if (flow[1], flow[2]) == (guild_id, user_id):
+            flow[2] = 0
+    for row in outbox.participants:
+        if row[2] == guild_id:
+            row[4] = [its for its in row[4] if its != user_id]
+
+
+def _move_award(award: list[Any], user_id: int) -> None:
+    if award[_USER] == user_id:
+        award[_USER], award[13] = 0, None
+        del award[14:]
+    elif len(award) > _BY and award[_BY] == user_id:
+        award[_BY] = None
+
+
+def erase_guild(voice: Voice, event: Erase, keys: Mapping[str, Iterable[str]]) -> None:
+    """Forget all of a guild but that it was erased, and when.
+
+    Args:
+        voice: the guild's.
+        event: names no user.
+        keys: of all state of the guild that may be stored, by table.
+    """
+    guild, ts = voice.guild, event.ts
+    for segment in list(voice.segments.values()):
+        guild.tables.voice.delete(guild.key_of(segment.user_id))
+        guild.tables.members.unpin(guild.key_of(segment.user_id))
+    voice.segments.clear()
+    voice.rooms.clear()
+    for window in guild.windows.values():
+        guild.outbox.pending_rows -= len(window.rows)
+        guild.tables.windows.delete(window.key)
+    guild.windows.clear()
+    members = {*keys.get("members", ()), *guild.member_keys.values()}
+    for key in members:
+        guild.tables.members.delete(key)
+    for key in {*keys.get("reactions", ()), *guild.reactions.touched}:
+        guild.tables.reactions.delete(key)
+    for key in keys.get("reaction_lists", ()):
+        guild.tables.reaction_lists.delete(key)
+    guild.outbox.drop_guild(guild.id)
+    former = guild.record
+    left = GuildRecord(owner=former.owner, erased=former.erased, erased_ms=ts, keep_out=event.data.keep_out)
+    guild.begin_anew(left)
+    guild.outbox.erased.append([guild.id, None, ts, -1, event.data.keep_out, event_id(event)])
