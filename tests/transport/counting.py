@@ -20,6 +20,8 @@ from processors.transport import Chunk, CommitRange, KeyedState, Partition, Tran
 
 PARTITIONS = 4
 COUNTS = KeyedState("counts", encode=lambda value: b"%d" % value, decode=int)
+#: The highest number seen of each key; read whole at hand-over.
+LATEST = KeyedState("latest", encode=lambda value: b"%d" % value, decode=int, preload=True)
 
 
 def _counted(_: Partition) -> Counter[str]:
@@ -37,7 +39,7 @@ def create_app(redis_url: str, **options: object) -> faust.App:
         store="memory://",
     )
     transport: Transport = app.transport
-    transport.keep(COUNTS)
+    transport.keep(COUNTS, LATEST)
     transport.commit_hooks.append(send_counts)
 
     @app.agent(chunked(app, "events"), name="count")
@@ -60,11 +62,15 @@ async def count_chunk(chunk: Chunk) -> None:
         if index not in entry.skipped
     ]
     await partition.prefetch({COUNTS.name: {payload.split()[0] for _, _, payload in payloads}})
-    table, counted = partition.table(COUNTS), partition.local(_counted)
+    table, latest, counted = partition.table(COUNTS), partition.table(LATEST), partition.local(_counted)
     for _, _, payload in payloads:
-        key = payload.split()[0]
+        key, number = payload.split()
         table.put(key, (table.get(key) or 0) + 1)
         counted[key] += 1
+        if number.isdigit():
+            if int(number) <= (latest.get(key) or 0):
+                partition.count("disorder")
+            latest.put(key, int(number))
         if "poison" in payload:
             raise ValueError(payload)
 

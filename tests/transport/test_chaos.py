@@ -22,7 +22,7 @@ from tests.servers import wait_until
 from tests.transport.proxy import CuttingProxy
 from tests.transport.workers import Load, Worker, Workers, check, committed, drained, owners, running
 
-FAULTS = int(os.environ.get("TRANSPORT_FAULTS", "14"))
+FAULTS = int(os.environ.get("TRANSPORT_FAULTS", "10"))
 LEASE_SECONDS = 1.0
 
 

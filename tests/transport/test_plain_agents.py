@@ -80,6 +80,43 @@ async def test_an_event_on_which_an_agent_raises_leaves_nothing_but_a_dead_lette
     assert client.hgetall(stream("counters")) == {b"poison": b"2"}
 
 
+async def test_a_chunked_agent_that_simply_raises(redis_url: str, client: redis.Redis) -> None:
+    app = plain_app(redis_url)
+
+    @app.agent(chunked(app, "numbers"))
+    async def agent(chunks) -> None:
+        async for chunk in chunks:
+            for entry in chunk.entries:
+                for index, payload in enumerate(entry.payloads()):
+                    if index not in entry.skipped:
+                        await add("sum", int(payload))
+
+    publish(client, "numbers", [1, 2, "three", 4, "five", 6], pack=3)
+    publish(client, "numbers", range(10))
+    async with started(app):
+        await until(lambda: positions(client, "numbers") == 16)
+    assert sums(client) == {"sum": 13 + 45}
+    assert [letter["e"] for letter in dead(client)] == ["three", "five"]
+    assert "invalid literal for int()" in dead(client)[0]["detail"]
+
+
+async def test_several_actors_of_an_agent(redis_url: str, client: redis.Redis) -> None:
+    app = plain_app(redis_url)
+
+    @app.agent(app.topic("numbers", value_type=int), concurrency=3)
+    async def agent(numbers) -> None:
+        async for number in numbers:
+            await add(f"sum{number % 5}", number)
+            if number == 30:
+                raise RuntimeError(number)
+
+    publish(client, "numbers", range(60), pack=20)
+    async with started(app):
+        await until(lambda: positions(client, "numbers") == 60)
+    assert sums(client) == {f"sum{n}": sum(range(n, 60, 5)) - (30 if n == 0 else 0) for n in range(5)}
+    assert [letter["e"] for letter in dead(client)] == ["30"]
+
+
 async def test_several_agents_on_a_topic_an_event_is_dead_for_all(redis_url: str, client: redis.Redis) -> None:
     app = plain_app(redis_url)
     topic = app.topic("numbers", value_type=int)

@@ -99,6 +99,7 @@ class Load:
         self._keys = keys
         self._number = 0
         self.counts: list[Counter[str]] = [Counter() for _ in range(PARTITIONS)]
+        self.latest: list[dict[str, int]] = [{} for _ in range(PARTITIONS)]
         self.entries = [0] * PARTITIONS
 
     def publish(self, payloads: int) -> None:
@@ -118,6 +119,7 @@ class Load:
         key = f"k{self._random.randrange(self._keys)}"
         self._number += 1
         self.counts[partition][key] += 1
+        self.latest[partition][key] = self._number
         return f"{key} {self._number}"
 
     @property
@@ -150,6 +152,9 @@ def check(client: redis.Redis, load: Load) -> None:
         offset = {name.decode(): value.decode() for name, value in client.hgetall(f"{tag}:offset").items()}
         stored = {key.decode(): int(value) for key, value in client.hgetall(f"{tag}:state:counts").items()}
         assert stored == dict(load.counts[partition])
+        latest = {key.decode(): int(value) for key, value in client.hgetall(f"{tag}:state:latest").items()}
+        assert latest == load.latest[partition]
+        assert client.hget(f"{tag}:counters", "disorder") is None
         assert int(offset.get("entries", 0)) == load.entries[partition]
         results = [orjson.loads(fields[b"r"]) for _, fields in client.xrange(f"{tag}:results")]
         assert [result["commit"] for result in results] == list(range(1, int(offset.get("commit", 0)) + 1))
