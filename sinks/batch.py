@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from operator import add
 from typing import Any, Final
 
-from guildstream.errors import StreamDamaged
+from guildstream.errors import ConfigError, StreamDamaged
 from guildstream.measures import M
-from guildstream.results import ActivityRow, Results
+from guildstream.results import ActivityRow, ErasedRow, Results
 from sinks.attributes import Attributes
+from sinks.erasures import remaining
 from sinks.event_rows import EventRows
 from sinks.offsets import Offset, check_continues
 from sinks.partitions import DAY_MS, month_of
-from sinks.rows import QUIET, QUIET_ZEROS, activity_row, award_row, command_row, session_row, totals_row
+from sinks.rows import (
+    QUIET,
+    QUIET_ZEROS,
+    activity_row,
+    award_row,
+    clean_text,
+    command_row,
+    flow_row,
+    participants_rows,
+    session_row,
+    totals_row,
+)
 from sinks.stored_events import Entry, StoredEvent, accepted_runs
 from sql import QueryName
 
@@ -31,6 +44,7 @@ class Batch:
         events: how many events it covers, dropped ones included.
         results: how many results entries it holds.
         careful: whether each event's ``data`` was rewritten so that PostgreSQL takes it.
+        erased: who is to be forgotten before its rows are loaded.
         attributes: what its events say about guilds, channels, roles, users and members.
     """
 
@@ -50,11 +64,17 @@ class Batch:
         self._totals: dict[tuple[int, int], Sequence[Any]] = {}
         self._sums: dict[tuple[int, int, int, int, int], list[int]] = {}
         self._bots: set[tuple[int, int, int, int, int]] = set()
+        self._participants: list[bytes] = []
+        self._flow: list[bytes] = []
+        self._gaps: dict[tuple[Any, ...], Sequence[Any]] = {}
+        self.erased: list[ErasedRow] = []
         self._days: dict[str, set[int]] = {
             "events": self._event_rows.days,
             "member_activity": set(),
             "xp_awards": set(),
             "command_usage": set(),
+            "event_participants": set(),
+            "member_flow": set(),
         }
 
     def add(
@@ -77,7 +97,12 @@ class Batch:
                 should; the batch is as it was before.
         """
         check_continues(partition, offset, results_id, results)
+        if results.erased and partition in self.after:
+            raise ConfigError("results with an erasure must be the first of their partition in a batch")
         runs = self._runs(partition, results, entries)
+        if results.erased:
+            runs = remaining(runs, results.erased)
+            self.erased.extend(results.erased)
         for position, events, suspicious in runs:
             self.attributes.add_all(events)
             if self._store_events:
@@ -110,7 +135,21 @@ class Batch:
         """The partitions of fact tables that its rows belong to: table to first days, since 1970."""
         sessions = {month_of(row[5] // DAY_MS) for row in self._sessions.values()}
         commands = {month_of(day) for day in self._days["command_usage"]}
-        return {**self._days, "command_usage": commands, "voice_sessions": sessions}
+        flow = {month_of(day) for day in self._days["member_flow"]}
+        return {**self._days, "command_usage": commands, "voice_sessions": sessions, "member_flow": flow}
+
+    @property
+    def event_days(self) -> set[int]:
+        """The days of its events, since 1970."""
+        return self._days["events"]
+
+    def gaps(self) -> list[list[Any]]:
+        """Gaps as columns for ``unnest``; empty where there are none."""
+        rows = [
+            (*row[:4], *(None if ms is None else datetime.fromtimestamp(ms / 1000, UTC) for ms in row[4:6]), row[6])
+            for row in self._gaps.values()
+        ]
+        return [list(column) for column in zip(*rows, strict=True)]
 
     def copies(self) -> list[tuple[QueryName, Sequence[bytes]]]:
         """COPY statements in the order of loading, each with its rows; those without rows left out."""
@@ -121,6 +160,8 @@ class Batch:
             ("copy_activity", self._activity),
             ("copy_awards", self._awards),
             ("copy_commands", self._commands),
+            ("copy_participants", self._participants),
+            ("copy_flow", self._flow),
             ("copy_delta", self._delta_rows()),
             ("stage_sessions", sessions),
             ("stage_totals", totals),
@@ -152,6 +193,17 @@ class Batch:
         self._days["xp_awards"].update(row[1] // DAY_MS for row in results.awards)
         self._commands.extend(map(command_row, results.commands))
         self._days["command_usage"].update(row[0] // DAY_MS for row in results.commands)
+        for row in results.participants:
+            self._participants.extend(participants_rows(row))
+            self._days["event_participants"].add(row[1] // DAY_MS)
+        for row in results.flow:
+            self._flow.append(flow_row(row))
+            self._days["member_flow"].add(row[0] // DAY_MS)
+        for session, shard, count, guild_id, started_ms, ended_ms, cause in results.gaps:
+            key = (session, shard, guild_id, started_ms)
+            former = self._gaps.get(key, (None,) * 7)
+            row = [clean_text(session), shard, count or former[2], guild_id, started_ms]
+            self._gaps[key] = [*row, former[5] if ended_ms is None else ended_ms, clean_text(cause)]
         for row in results.sessions:
             self._sessions[row[0]] = row
         for row in results.totals:

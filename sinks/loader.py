@@ -10,6 +10,7 @@ import psycopg
 from guildstream import metrics
 from guildstream.errors import GuildstreamError
 from sinks.batch import Batch
+from sinks.erasures import erase, erase_mentions
 from sinks.offsets import Offset, OffsetTable
 from sinks.partitions import Partitions
 from sinks.rows import COPY_HEADER, COPY_TRAILER
@@ -22,6 +23,8 @@ _TABLES: Mapping[str, str] = {
     "copy_activity": "member_activity",
     "copy_awards": "xp_awards",
     "copy_commands": "command_usage",
+    "copy_participants": "event_participants",
+    "copy_flow": "member_flow",
     "copy_delta": "activity_delta",
     "stage_sessions": "voice_sessions",
     "stage_totals": "member_totals",
@@ -66,10 +69,15 @@ class Loader:
         copies = batch.copies()
         with self._connection.transaction():
             self._lock(batch.before)
+            if batch.erased:
+                erase(self._connection, batch.erased)
             for name, rows in copies:
                 self._copy(name, rows)
             self._upsert([name for name, _ in copies])
+            if gaps := batch.gaps():
+                self._connection.execute(query("gaps_upsert"), gaps)
             batch.attributes.write(self._connection)
+            erase_mentions(self._connection, batch.erased, batch.event_days)
             self._offsets.advance(self._connection, batch.after)
         metrics.SINK_LOAD_SECONDS.observe(time.monotonic() - began)
         metrics.SINK_BATCHES.inc()

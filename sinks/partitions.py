@@ -15,8 +15,8 @@ __all__ = ["DAILY", "DAY_MS", "MONTHLY", "Partitions", "month_of", "partitions_a
 
 DAY_MS: Final = 86_400_000
 #: Fact tables by the length of their partitions; time is UTC.
-DAILY: Final = ("events", "member_activity", "xp_awards")
-MONTHLY: Final = ("voice_sessions", "command_usage")
+DAILY: Final = ("events", "member_activity", "xp_awards", "event_participants")
+MONTHLY: Final = ("voice_sessions", "command_usage", "member_flow")
 _AHEAD_DAYS: Final = 3
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from guildstream import metrics
 from guildstream.errors import StreamDamaged
-from guildstream.results import Results, decode_results
+from guildstream.results import Results, decode_results, encode_results
 from sinks.batch import Batch
 from sinks.offsets import Offset, check_continues, check_not_rewound
 from sinks.reader import ResultsStreams
@@ -131,7 +131,10 @@ class Preparation:
             if partition in self._stopped:
                 continue
             item = self._take(partition, offsets[partition])
-            if item is not None:
+            if item is not None and item[3].erased and any(partition == its[0] for its in chosen):
+                # What it makes forgotten must be loaded before it.
+                self._waiting[partition].appendleft((item[2], encode_results(item[3])))
+            elif item is not None:
                 chosen.append(item)
                 _, before, results_id, results = item
                 offsets[partition] = before.after(results_id, results)

@@ -24,6 +24,8 @@ __all__ = [
     "award_row",
     "clean_text",
     "command_row",
+    "flow_row",
+    "participants_rows",
     "session_row",
     "text_field",
     "totals_row",
@@ -47,6 +49,10 @@ _LENGTHS: Final = [8, 0] * _MEASURES
 
 _TOTALS: Final = struct.Struct("!h" + "iqiq" + "i?" + "iq" * 7)
 _AWARD: Final = struct.Struct("!h" + "iq" * 5 + "i16s" + "ii" + "iq" * 4)
+_AWARD_FIELDS: Final = 14
+_NO_DECISION: Final = _NULL + _NULL
+_PARTICIPANT: Final = struct.Struct("!h" + "iq" + "i16s" + "iq" * 3)
+_FLOW: Final = struct.Struct("!h" + "iq" * 3)
 _COMMAND: Final = struct.Struct("!h" + "iq" * 5)
 _SESSION: Final = struct.Struct("!h" + "i16si16s" + "iq" * 5 + "iq" * len(VOICE_MEASURES))
 _LENGTH: Final = struct.Struct("!i")
@@ -82,9 +88,11 @@ def totals_row(row: Sequence[Any]) -> bytes:
 
 def award_row(row: Sequence[Any]) -> bytes:
     """A row of ``xp_awards`` from an ``AwardRow``; columns as ``AWARD_COLUMNS`` of the loader."""
-    award_id, first_ms, last_ms, day, guild, channel, user, reason, count, base, thousandths, xp, version, event = row
+    award_id, first_ms, last_ms, day, guild, channel, user, reason, count, base, thousandths, xp, version, event = row[
+        :14
+    ]
     head = _AWARD.pack(
-        14,
+        16,
         8,
         (first_ms - POSTGRES_EPOCH_MS) * 1000,
         8,
@@ -108,7 +116,32 @@ def award_row(row: Sequence[Any]) -> bytes:
         8,
         version,
     )
-    return head + _uuid_field(event) + _thousandths_field(thousandths) + text_field(reason)
+    tail = _NO_DECISION if len(row) == _AWARD_FIELDS else _decision_fields(*row[_AWARD_FIELDS:])
+    return head + _uuid_field(event) + _thousandths_field(thousandths) + text_field(reason) + tail
+
+
+def _decision_fields(note: str | None, given_by: int | None) -> bytes:
+    return _text_or_null(note) + (_NULL if given_by is None else _INT8.pack(8, given_by))
+
+
+def participants_rows(row: Sequence[Any]) -> list[bytes]:
+    """Rows of ``event_participants`` from a ``ParticipantsRow``, one a person."""
+    event_id, occurred_ms, guild_id, channel_id, user_ids = row
+    occurred = (occurred_ms - POSTGRES_EPOCH_MS) * 1000
+    return [
+        _PARTICIPANT.pack(5, 8, occurred, 16, event_id, 8, guild_id, 8, channel_id, 8, user_id) for user_id in user_ids
+    ]
+
+
+def flow_row(row: Sequence[Any]) -> bytes:
+    """A row of ``member_flow`` from a ``FlowRow``."""
+    occurred_ms, guild_id, user_id, kind, invite = row
+    head = _FLOW.pack(5, 8, (occurred_ms - POSTGRES_EPOCH_MS) * 1000, 8, guild_id, 8, user_id)
+    return head + text_field(kind) + _text_or_null(invite)
+
+
+def _text_or_null(text: str | None) -> bytes:
+    return _NULL if text is None else text_field(text)
 
 
 def command_row(row: Sequence[Any]) -> bytes:

@@ -9,7 +9,8 @@ DECLARE
     child text;
     made integer := 0;
 BEGIN
-    IF parent NOT IN ('events', 'member_activity', 'xp_awards', 'voice_sessions', 'command_usage')
+    IF parent NOT IN ('events', 'member_activity', 'xp_awards', 'voice_sessions', 'command_usage',
+            'event_participants', 'member_flow')
         OR unit NOT IN ('day', 'month') THEN
         RAISE EXCEPTION 'no partitions by % are made for %', unit, parent;
     END IF;

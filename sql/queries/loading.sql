@@ -29,7 +29,7 @@ FROM STDIN (FORMAT binary);
 -- The ledger.
 COPY guildstream.xp_awards (
     awarded_at, last_awarded_at, guild_id, channel_id, user_id, award_id, local_day, count, base, xp,
-    settings_version, event_id, multiplier, reason)
+    settings_version, event_id, multiplier, reason, note, given_by)
 FROM STDIN (FORMAT binary);
 
 -- name: copy_commands
@@ -96,3 +96,42 @@ ON CONFLICT (segment_id, started_at) DO UPDATE SET
     audience_ms = EXCLUDED.audience_ms,
     inferred_ms = EXCLUDED.inferred_ms,
     clipped_ms = EXCLUDED.clipped_ms;
+
+-- name: copy_participants
+-- Who else was in the channel.
+COPY guildstream.event_participants (occurred_at, event_id, guild_id, channel_id, user_id)
+FROM STDIN (FORMAT binary);
+
+-- name: copy_flow
+-- Joins and leaves.
+COPY guildstream.member_flow (occurred_at, guild_id, user_id, kind, invite)
+FROM STDIN (FORMAT binary);
+
+-- name: gaps_upsert
+-- What nobody watched; every partition tells of a whole shard's gap.
+INSERT INTO guildstream.coverage_gaps AS known (session, shard, shard_count, guild_id, started_at, ended_at, cause)
+SELECT * FROM unnest(
+    %s::text[], %s::integer[], %s::integer[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::text[])
+ON CONFLICT (session, shard, guild_id, started_at) DO UPDATE SET
+    shard_count = coalesce(EXCLUDED.shard_count, known.shard_count),
+    ended_at = coalesce(EXCLUDED.ended_at, known.ended_at), cause = EXCLUDED.cause;
+
+-- name: erase_member
+-- Forget a member, with a receipt; none for one that is there.
+INSERT INTO guildstream.audit_log (event_id, occurred_at, guild_id, action, detail)
+SELECT %(event)s, %(at)s, %(guild)s, 'erase_member',
+    guildstream.erase_member(%(guild)s::bigint, %(user)s::bigint) || jsonb_build_object('keep_out', %(keep_out)s::boolean)
+ON CONFLICT (event_id) DO NOTHING;
+
+-- name: erase_guild
+-- Forget a guild, with a receipt.
+INSERT INTO guildstream.audit_log (event_id, occurred_at, guild_id, action, detail)
+SELECT %(event)s, %(at)s, %(guild)s, 'erase_guild',
+    guildstream.erase_guild(%(guild)s::bigint) || jsonb_build_object('keep_out', %(keep_out)s::boolean)
+ON CONFLICT (event_id) DO NOTHING;
+
+-- name: erase_mentions
+-- The id of a forgotten member in others' events.
+UPDATE guildstream.events SET data = guildstream.without_user(data, %(user)s::bigint)
+WHERE guild_id = %(guild)s AND data::text LIKE '%%' || %(user)s::text || '%%'
+    AND occurred_at >= (%(bounds)s::timestamptz[])[1] AND occurred_at < (%(bounds)s::timestamptz[])[2];
