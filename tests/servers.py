@@ -174,7 +174,15 @@ class Databases:
         try:
             yield name
         finally:
+            wait_until(lambda: self._dropped(name), what=f"the end of database {name}")
+
+    def _dropped(self, name: str) -> bool:
+        """Drop a database; False while autovacuum, which only a superuser may interrupt, is in it."""
+        try:
             self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)"), name)
+        except psycopg.errors.InsufficientPrivilege:
+            return False
+        return True
 
     def _dsn_of(self, name: str) -> str:
         return urlsplit(self._dsn)._replace(path=f"/{name}").geturl()
