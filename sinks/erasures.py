@@ -28,7 +28,7 @@ def remaining(
 
 
 def _forgets(row: ErasedRow, position: int, event: StoredEvent) -> bool:
-    """Whether the event came before the erasure of who it is of; the erasure itself stays, without the user."""
+    """Whether it is of whom the row forgets and came before, or is the erasure itself: its receipt stays instead."""
     guild_id, user_id, _, at, *_ = row
     if event.guild_id is None or position > at or int(event.guild_id) != guild_id:
         return False

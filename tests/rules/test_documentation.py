@@ -52,6 +52,9 @@ class Scene:
             self.events.append(ev.SettingsChange(**common, data=json.loads(words.removeprefix("settings "))))
         elif who == "afk":
             self.events.append(ev.GuildUpdate(**common, data=ev.GuildData(afk_channel_id=PLACES[verb])))
+        elif who == "erase":
+            keep_out = ev.EraseData(keep_out="keep-out" in rest)
+            self.events.append(ev.Erase(**common, user_id=PEOPLE[verb], data=keep_out))
         elif who == "snapshot":
             pairs = [pair.split(":") for pair in (verb, *rest)]
             states = tuple(ev.VoiceStateOf(user_id=PEOPLE[name], channel_id=PLACES[place]) for name, place in pairs)
