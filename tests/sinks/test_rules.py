@@ -186,4 +186,7 @@ def test_an_erased_guild_is_nowhere(stage: Stage) -> None:
     assert stage.query("SELECT count(*) FROM guildstream.guilds") == [(0,)]
     assert stage.query("SELECT user_id, messages FROM guildstream.member_totals") == [(BOB, 1)]
     assert stage.query("SELECT action FROM guildstream.audit_log") == [("erase_guild",)]
-    assert {key for name, table in line.shell.stored.items() if name != "sources" for key in table} <= {str(GUILD)}
+    assert {key for name, table in line.shell.stored.items() if name != "sources" for key in table} <= {
+        str(GUILD),
+        f"{GUILD}:{BOB}",
+    }
