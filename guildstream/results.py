@@ -49,6 +49,10 @@ ParticipantsRow = list[Any]
 ErasedRow = list[Any]
 
 
+#: ``[guild_id, settings_version, changed_ms, settings, patch, event_id]``; both documents as JSON text.
+SettingsRow = list[Any]
+
+
 class Results(msgspec.Struct, array_like=True, kw_only=True):
     """What one commit of one partition produced.
 
@@ -82,6 +86,7 @@ class Results(msgspec.Struct, array_like=True, kw_only=True):
     gaps: list[GapRow] = msgspec.field(default_factory=list)
     participants: list[ParticipantsRow] = msgspec.field(default_factory=list)
     erased: list[ErasedRow] = msgspec.field(default_factory=list)
+    settings: list[SettingsRow] = msgspec.field(default_factory=list)
 
 
 _encoder = msgspec.msgpack.Encoder()

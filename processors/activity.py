@@ -138,6 +138,7 @@ class Activity:
             flow=drained.flow,
             gaps=drained.gaps,
             participants=drained.participants,
+            settings=drained.settings,
             erased=[[*row[:3], row[3] - covered.position, *row[4:]] for row in drained.erased],
         )
         work.dropped.clear()

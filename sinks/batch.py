@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from operator import add
 from typing import Any, Final
+from uuid import UUID
 
 from guildstream.errors import ConfigError, StreamDamaged
 from guildstream.measures import M
 from guildstream.results import ActivityRow, ErasedRow, Results
 from sinks.attributes import Attributes
 from sinks.erasures import remaining
-from sinks.event_rows import EventRows
+from sinks.event_rows import EventRows, clean_json
 from sinks.offsets import Offset, check_continues
 from sinks.partitions import DAY_MS, month_of
 from sinks.rows import (
@@ -67,6 +68,7 @@ class Batch:
         self._participants: list[bytes] = []
         self._flow: list[bytes] = []
         self._gaps: dict[tuple[Any, ...], Sequence[Any]] = {}
+        self._settings: list[Sequence[Any]] = []
         self.erased: list[ErasedRow] = []
         self._days: dict[str, set[int]] = {
             "events": self._event_rows.days,
@@ -151,6 +153,21 @@ class Batch:
         ]
         return [list(column) for column in zip(*rows, strict=True)]
 
+    def settings(self) -> list[list[Any]]:
+        """Changes of settings as columns for ``unnest``: guild, version, time, settings, patch, event."""
+        rows = [
+            (
+                guild_id,
+                version,
+                datetime.fromtimestamp(ms / 1000, UTC),
+                _clean(document),
+                _clean(patch),
+                UUID(bytes=event),
+            )
+            for guild_id, version, ms, document, patch, event in self._settings
+        ]
+        return [list(column) for column in zip(*rows, strict=True)]
+
     def copies(self) -> list[tuple[QueryName, Sequence[bytes]]]:
         """COPY statements in the order of loading, each with its rows; those without rows left out."""
         totals = [totals_row(row) for row in self._totals.values()]
@@ -193,6 +210,7 @@ class Batch:
         self._days["xp_awards"].update(row[1] // DAY_MS for row in results.awards)
         self._commands.extend(map(command_row, results.commands))
         self._days["command_usage"].update(row[0] // DAY_MS for row in results.commands)
+        self._settings.extend(results.settings)
         for row in results.participants:
             self._participants.extend(participants_rows(row))
             self._days["event_participants"].add(row[1] // DAY_MS)
@@ -212,3 +230,8 @@ class Batch:
     def _delta_rows(self) -> list[bytes]:
         bots = self._bots
         return [activity_row((*key, key in bots, measures)) for key, measures in self._sums.items()]
+
+
+def _clean(document: str) -> str:
+    """JSON text that ``jsonb`` takes."""
+    return clean_json(document.encode("utf-8", "replace")).decode()

@@ -76,6 +76,9 @@ class Loader:
             self._upsert([name for name, _ in copies])
             if gaps := batch.gaps():
                 self._connection.execute(query("gaps_upsert"), gaps)
+            if settings := batch.settings():
+                self._connection.execute(query("settings_upsert"), settings[:4])
+                self._connection.execute(query("settings_record"), settings)
             batch.attributes.write(self._connection)
             erase_mentions(self._connection, batch.erased, batch.event_days)
             self._offsets.advance(self._connection, batch.after)

@@ -44,6 +44,8 @@ QueryName = Literal[
     "erase_member",
     "erase_guild",
     "erase_mentions",
+    "settings_upsert",
+    "settings_record",
     "staging_create",
     "stage_sessions",
     "stage_totals",

@@ -27,7 +27,7 @@ from guildstream.replay.publication import Publication
 from guildstream.replay.source import Source, open_source
 from guildstream.settings import Settings
 
-__all__ = ["replay"]
+__all__ = ["replay", "run_replay"]
 
 _MIB: Final = 1024 * 1024
 #: What may wait in Redis: little when our own pipeline drains it, more when somebody else's will.
@@ -59,7 +59,7 @@ def replay(invocation: Invocation, files: tuple[str, ...], drain: bool, as_json:
             settings = invocation.found_servers(database=False)
         configure_logging(settings, "replay")
         display = stack.enter_context(ReplayDisplay(sum(source.total_bytes or 0 for source in sources), drain=drain))
-        summary = _replay(settings, sources, stop, display, drain=drain)
+        summary = run_replay(settings, sources, stop, display, drain=drain)
     if stop:
         click.echo("stopped before the end; the same command again goes on where this left off", err=True)
         return stop.exit_code
@@ -67,9 +67,10 @@ def replay(invocation: Invocation, files: tuple[str, ...], drain: bool, as_json:
     return summary.exit_code
 
 
-def _replay(
+def run_replay(
     settings: Settings, sources: Sequence[Source], stop: StopRequest, display: ReplayDisplay, *, drain: bool
 ) -> ReplaySummary:
+    """Publish the sources and, with ``drain``, wait until all of it is in PostgreSQL."""
     started = SYSTEM_CLOCK.monotonic()
     keys = Keys(settings.prefix)
     with talking_to_redis(redis_url_of(settings)) as client, ExitStack() as stack:

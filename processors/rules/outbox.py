@@ -14,6 +14,7 @@ from guildstream.results import (
     GapRow,
     ParticipantsRow,
     SessionRow,
+    SettingsRow,
     TotalsRow,
 )
 
@@ -36,6 +37,7 @@ class Drained:
         gaps: stretches that nobody watched; the last of each wins.
         participants: who else was in the channel.
         erased: who is to be forgotten; everything else here comes after that.
+        settings: changes of guilds' settings.
         erased_guilds: guilds whose boards go.
         counters: to be added to the partition's counters, beside those of outcomes: ``unmatched``.
     """
@@ -51,6 +53,7 @@ class Drained:
     gaps: list[GapRow] = field(default_factory=list)
     participants: list[ParticipantsRow] = field(default_factory=list)
     erased: list[ErasedRow] = field(default_factory=list)
+    settings: list[SettingsRow] = field(default_factory=list)
     erased_guilds: set[int] = field(default_factory=set)
     counters: Counter[str] = field(default_factory=Counter)
 
@@ -74,6 +77,7 @@ class Outbox:
     gaps: list[GapRow] = field(default_factory=list)
     participants: list[ParticipantsRow] = field(default_factory=list)
     erased: list[ErasedRow] = field(default_factory=list)
+    settings: list[SettingsRow] = field(default_factory=list)
     erased_guilds: set[int] = field(default_factory=set)
     counters: Counter[str] = field(default_factory=Counter)
     pending_rows: int = 0
@@ -90,9 +94,11 @@ class Outbox:
             gaps=self.gaps,
             participants=self.participants,
             erased=self.erased,
+            settings=self.settings,
             erased_guilds=self.erased_guilds,
             counters=self.counters,
         )
+        self.settings = []
         self.flow, self.gaps, self.participants, self.erased, self.erased_guilds = [], [], [], [], set()
         self.counters = Counter()
         self.sessions, self.awards, self.commands, self.boards, self.notices = {}, [], {}, {}, []
@@ -107,5 +113,6 @@ class Outbox:
         self.notices = [notice for notice in self.notices if notice["guild_id"] != guild_id]
         self.flow = [row for row in self.flow if row[1] != guild_id]
         self.gaps = [row for row in self.gaps if row[3] != guild_id]
+        self.settings = [row for row in self.settings if row[0] != guild_id]
         self.participants = [row for row in self.participants if row[2] != guild_id]
         self.erased_guilds.add(guild_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import UnsetType
+from msgspec import UnsetType, json
 
 from guildstream.errors import ConfigError, InvalidEvent
 from guildstream.events import (
@@ -231,6 +231,9 @@ def settings_change(voice: Voice, event: SettingsChange, _owned: bool) -> None:
     after = guild.policy.settings
     if (before.rewards, before.rewards_stack) != (after.rewards, after.rewards_stack):
         guild.record.reward_version += 1
+    document, patch = (stored or b"{}").decode(), json.encode(event.data).decode()
+    version = guild.record.settings_version
+    guild.outbox.settings.append([guild.id, version, event.ts, document, patch, event_id(event)])
     guild.window_from = guild.window_to = 0
     voice.reread()
     guild.save()

@@ -52,11 +52,16 @@ class _Out:
             self.done.set_result(None)
 
     def withdraw(self) -> None:
-        """Have streams pass over what none of them has begun."""
+        """Have streams pass over what none of them has begun; what one has begun, all of them end."""
         for message in self.messages:
             if not message.tracked and not message.acked:
                 message.generation_id = _NO_GENERATION
                 self.acknowledged(message.offset)
+
+    def disown(self) -> None:
+        """Have streams pass over all that is left: nobody waits for it any more."""
+        for message in self.messages:
+            message.generation_id = _NO_GENERATION
 
 
 class Delivery(Sensor):
@@ -97,7 +102,7 @@ class Delivery(Sensor):
             if self._out.get(tp) is out:
                 del self._out[tp]
             if out.pending:
-                out.withdraw()
+                out.disown()
 
     def _numbered(self, tp: TP, chunk: Chunk, *, whole: bool, generation: int) -> _Out:
         values: list[tuple[Any, int, ChunkEntry]] = [(chunk, chunk.size, chunk.entries[-1])]

@@ -19,7 +19,7 @@ from guildstream.clock import SYSTEM_CLOCK
 from guildstream.connections import connect_redis_async
 from processors.transport.partition import Partition, PartitionNames
 from processors.transport.reader import encode_headers
-from processors.transport.streams import NoPartition, current_origin, current_partition
+from processors.transport.streams import current_messages, current_origin, current_partition
 
 if TYPE_CHECKING:
     from processors.transport.driver import Transport
@@ -80,6 +80,7 @@ class Producer(FaustProducer):
 
         Raises:
             redis.RedisError: Redis can't be reached; the message may or may not have been appended.
+            NoPartition: the sending agent's partition was lost meanwhile.
         """
         here = _current()
         if partition is None:
@@ -129,10 +130,12 @@ class Producer(FaustProducer):
 
 
 def _current() -> Partition | None:
-    try:
-        return current_partition()
-    except NoPartition:
-        return None
+    """The partition of the sending agent, None outside agents.
+
+    Raises:
+        NoPartition: the agent's partition was lost meanwhile; what it sends now is no longer its to send.
+    """
+    return current_partition() if current_messages() else None
 
 
 def _fields(key: bytes | None, value: bytes | None, headers: Mapping[str, bytes]) -> dict[bytes, bytes]:

@@ -11,6 +11,7 @@ from typing import Any
 import faust
 from faust.streams import current_event
 from faust.types import EventT, Message
+from faust.types.tuples import ConsumerMessage
 from mode.utils.times import want_seconds
 
 from guildstream.errors import ConfigError, GuildstreamError, TransientError
@@ -65,7 +66,10 @@ def _current() -> tuple[Any, tuple[EventT[Any], ...]]:
     if events:
         return app, events
     event = current_event()
-    return (None, ()) if event is None else (event.app, (event,))
+    # A message of an in-memory channel is not a consumer's: it belongs to no partition.
+    if event is None or not isinstance(event.message, ConsumerMessage):
+        return None, ()
+    return event.app, (event,)
 
 
 class LockStepStream(faust.Stream[Any]):

@@ -11,7 +11,7 @@ BEGIN
     -- Deleting from guilds takes channels, roles and members with it.
     FOREACH relation IN ARRAY ARRAY['events', 'member_activity', 'activity_delta', 'activity_hourly', 'activity_daily',
         'voice_sessions', 'command_usage', 'xp_awards', 'member_flow', 'event_participants', 'member_totals',
-        'coverage_gaps', 'guilds'] LOOP
+        'coverage_gaps', 'guild_settings', 'settings_history', 'guilds'] LOOP
         EXECUTE format('DELETE FROM guildstream.%I WHERE guild_id = $1', relation) USING erased_guild;
         GET DIAGNOSTICS counted = ROW_COUNT;
         receipt := receipt || jsonb_build_object(relation, counted);

@@ -135,3 +135,19 @@ ON CONFLICT (event_id) DO NOTHING;
 UPDATE guildstream.events SET data = guildstream.without_user(data, %(user)s::bigint)
 WHERE guild_id = %(guild)s AND data::text LIKE '%%' || %(user)s::text || '%%'
     AND occurred_at >= (%(bounds)s::timestamptz[])[1] AND occurred_at < (%(bounds)s::timestamptz[])[2];
+
+-- name: settings_upsert
+-- The last settings of each guild; absolute, so the last wins.
+INSERT INTO guildstream.guild_settings (guild_id, settings_version, updated_at, settings)
+SELECT DISTINCT ON (guild_id) guild_id, version, changed_at, settings::jsonb
+FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::text[]) AS new (guild_id, version, changed_at, settings)
+ORDER BY guild_id, version DESC
+ON CONFLICT (guild_id) DO UPDATE SET
+    settings_version = EXCLUDED.settings_version, settings = EXCLUDED.settings, updated_at = EXCLUDED.updated_at;
+
+-- name: settings_record
+-- Every change.
+INSERT INTO guildstream.settings_history (guild_id, settings_version, changed_at, settings, patch, event_id)
+SELECT guild_id, version, changed_at, settings::jsonb, patch::jsonb, event_id
+FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::uuid[])
+    AS new (guild_id, version, changed_at, settings, patch, event_id);

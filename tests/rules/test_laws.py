@@ -43,6 +43,7 @@ def final_state(sums: Sums) -> tuple[Any, ...]:
         sums.gaps,
         {key: row for key, row in sums.participants.items() if row[4]},
         sums.erased,
+        sums.settings,
     )
 
 

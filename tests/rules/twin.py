@@ -96,6 +96,7 @@ class Sums:
     gaps: dict[tuple[Any, ...], list[Any]] = field(default_factory=dict)
     participants: dict[bytes, list[Any]] = field(default_factory=dict)
     erased: list[list[Any]] = field(default_factory=list)
+    settings: list[list[Any]] = field(default_factory=list)
 
     def erase(self, guild: int, user: int | None) -> None:  # noqa: C901 - a step a kind of row
         """What a sink does with what it has loaded."""
@@ -136,6 +137,7 @@ class Sums:
             if row[2] == guild and user is None:
                 del self.participants[key]
         if user is None:
+            self.settings = [row for row in self.settings if row[0] != guild]
             self.gaps = {key: row for key, row in self.gaps.items() if row[3] != guild}
             self.boards = {board: scores for board, scores in self.boards.items() if board[0] != guild}
 
@@ -144,6 +146,7 @@ class Sums:
             self.erase(guild, user)
         self.erased += drained.erased
         self.flow += drained.flow
+        self.settings += drained.settings
         for row in drained.gaps:
             self.gaps[row[0], row[1], row[3], row[4]] = row
         for row in drained.participants:

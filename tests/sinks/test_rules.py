@@ -118,6 +118,9 @@ def test_reactions_decisions_and_what_else_is_counted(stage: Stage) -> None:
         "SELECT events.user_id, who.user_id FROM guildstream.event_participants AS who JOIN events USING (event_id)"
     )
     assert stage.query(company.replace("JOIN events", "JOIN guildstream.events")) == [(BOB, ANN)]
+    changes = stage.query("SELECT settings_version, patch FROM guildstream.settings_history")
+    assert changes == [(1, setting)]
+    assert stage.query("SELECT guild_id, settings FROM guildstream.guild_settings") == [(GUILD, setting)]
     gaps = (
         "SELECT guild_id, shard, shard_count, cause, extract(epoch FROM ended_at - started_at)::int "
         "FROM guildstream.coverage_gaps ORDER BY guild_id NULLS FIRST"

@@ -1,0 +1,1 @@
+DROP TABLE guildstream.settings_history, guildstream.guild_settings;
