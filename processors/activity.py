@@ -25,7 +25,7 @@ from processors.rules.partition import Outcome, PartitionRules
 from processors.rules.tables import TABLE_SPECS, Tables
 from processors.transport import Chunk, ChunkEntry, CommitRange, KeyedState, Partition
 
-__all__ = ["EVENTS", "STATES", "Activity", "dropped_ranges"]
+__all__ = ["EVENTS", "STATES", "Activity", "dropped_ranges", "rule_options"]
 
 EVENTS: Final = "events"
 #: Un-emitted window rows in memory beyond which an early pane comes at once.
@@ -41,6 +41,16 @@ _COUNTERS: Final = {
     Outcome.ERASED: "erased",
     Outcome.ERASURE: "accepted",
 }
+
+
+def rule_options(settings: Settings) -> RuleOptions:
+    """What a deployment's settings say to the rules."""
+    return RuleOptions(
+        window_ms=settings.window_seconds * 1000,
+        grace_ms=int(settings.grace_seconds * 1000),
+        reaction_memory_ms=settings.reaction_memory_days * 86_400_000,
+        erasure_key=blake2b(settings.erasure_key.get_secret_value().encode(), digest_size=32).digest(),
+    )
 
 
 @dataclass(slots=True)
@@ -67,12 +77,7 @@ class Activity:
         self._clock = clock
         self._partitions = settings.partitions
         self._early_seconds = settings.early_pane_seconds
-        self._options = RuleOptions(
-            window_ms=settings.window_seconds * 1000,
-            grace_ms=int(settings.grace_seconds * 1000),
-            reaction_memory_ms=settings.reaction_memory_days * 86_400_000,
-            erasure_key=blake2b(settings.erasure_key.get_secret_value().encode(), digest_size=32).digest(),
-        )
+        self._options = rule_options(settings)
 
     async def process(self, chunk: Chunk) -> None:
         """Apply a chunk.

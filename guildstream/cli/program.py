@@ -39,6 +39,8 @@ _COMMANDS: Final = {
     "settings": ("guild_settings", "Show and change what a guild has set."),
     "adjust": ("adjust", "Give or take points, messages or voice time."),
     "erase": ("erase", "Forget a member, or a guild."),
+    "explain": ("rerun", "Say why a member has, or has not, got points."),
+    "simulate": ("rerun", "Compare totals with those under other settings."),
     "sql": ("sql", "Run one read-only query."),
     "status": ("status", "Show where the pipeline stands."),
     "leaderboard": ("leaderboard", "Show who leads in a guild."),

@@ -241,6 +241,10 @@ class PartitionRules:
             handler(voice, event, owned)
         return ACCEPTED
 
+    def voice_of(self, guild_id: int) -> Voice:
+        """A guild as it stands, to look at; its key must have been fetched."""
+        return self._guilds.get(guild_id) or self._open(guild_id)
+
     def name_guild_state(self, guild_id: int, keys: Keys) -> None:
         """Say which keys of a guild are stored, before an event that erases the guild is applied."""
         self._guild_state[guild_id] = keys
