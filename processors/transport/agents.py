@@ -68,11 +68,13 @@ class _OnError:
     async def __call__(self, agent: Any, error: BaseException) -> None:
         for message in current_messages():
             self._delivery.fail(message, error)
+        for actor in list(agent._actors):  # noqa: SLF001 - the only way to this actor's stream
+            if actor.actor_task is asyncio.current_task():
+                await actor.stream.close_iterators()
         if self._asked is not None:
             await self._asked(agent, error)
         for seconds in _WAKEUP_SECONDS:
             asyncio.get_running_loop().call_later(seconds, _wake_supervisor, agent)
-        # Also gives the stream's generator the time to acknowledge, before its successor reads.
         await asyncio.sleep(_RESTART_SECONDS * agent.concurrency)
 
 

@@ -1,7 +1,9 @@
 """A small Faust app with nothing of Discord: counts events per key, and sends what it counted with each commit.
 
 Run as ``python -m tests.transport.counting <redis url> [option=value…]``; stops at SIGTERM. Its payloads are
-``<key> <number>``, and ``poison`` in one of them makes the agent raise.
+``<key> <number>``, and ``poison`` in one of them makes the agent raise. With ``agents=plain`` it works message
+by message instead of by chunk, a second agent takes batches of the same topic and sends them on within the
+partition, and a third counts what arrives there.
 """
 
 from __future__ import annotations
@@ -11,24 +13,26 @@ import logging
 import signal
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import faust
 import orjson
 
-from processors.transport import Chunk, CommitRange, KeyedState, Partition, Transport, chunked
+from processors.transport import Chunk, CommitRange, KeyedState, Partition, Transport, chunked, current_partition
 
 PARTITIONS = 4
 COUNTS = KeyedState("counts", encode=lambda value: b"%d" % value, decode=int)
 #: The highest number seen of each key; read whole at hand-over.
 LATEST = KeyedState("latest", encode=lambda value: b"%d" % value, decode=int, preload=True)
+#: What came back through another topic of the same partition; plain agents only.
+ECHOED = KeyedState("echoed", encode=lambda value: b"%d" % value, decode=int)
 
 
 def _counted(_: Partition) -> Counter[str]:
     return Counter()
 
 
-def create_app(redis_url: str, **options: object) -> faust.App:
+def create_app(redis_url: str, *, agents: str = "chunked", **options: object) -> faust.App:
     query = "&".join(f"{name}={value}" for name, value in options.items())
     app = faust.App(
         "counting",
@@ -39,9 +43,17 @@ def create_app(redis_url: str, **options: object) -> faust.App:
         store="memory://",
     )
     transport: Transport = app.transport
-    transport.keep(COUNTS, LATEST)
+    transport.keep(COUNTS, LATEST, ECHOED)
     transport.commit_hooks.append(send_counts)
 
+    if agents == "plain":
+        _declare_plain(app)
+    else:
+        _declare_chunked(app)
+    return app
+
+
+def _declare_chunked(app: faust.App) -> None:
     @app.agent(chunked(app, "events"), name="count")
     async def count(chunks) -> None:
         async for chunk in chunks:
@@ -50,20 +62,45 @@ def create_app(redis_url: str, **options: object) -> faust.App:
             except Exception as error:  # noqa: BLE001 - whatever it is, the transport finds the event to blame
                 chunk.fail(error)
 
-    return app
+
+def _declare_plain(app: faust.App) -> None:
+    events = app.topic("events", value_serializer="raw")
+    echo = app.topic("echo", value_serializer="raw")
+
+    @app.agent(events, name="count")
+    async def count(payloads) -> None:
+        async for payload in payloads:
+            await count_payloads(current_partition(), [payload.decode()])
+
+    @app.agent(events, name="forward")
+    async def forward(payloads) -> None:
+        async for batch in payloads.take(20, within=1):
+            for payload in batch:
+                await echo.send(value=payload)
+
+    @app.agent(echo, name="echoed")
+    async def echoed(payloads) -> None:
+        async for payload in payloads:
+            partition, key = current_partition(), payload.decode().split()[0]
+            await partition.prefetch({ECHOED.name: [key]})
+            table = partition.table(ECHOED)
+            table.put(key, (table.get(key) or 0) + 1)
 
 
 async def count_chunk(chunk: Chunk) -> None:
-    partition = chunk.partition
     payloads = [
-        (entry, index, payload.decode())
+        payload.decode()
         for entry in chunk.entries
         for index, payload in enumerate(entry.payloads())
         if index not in entry.skipped
     ]
-    await partition.prefetch({COUNTS.name: {payload.split()[0] for _, _, payload in payloads}})
+    await count_payloads(chunk.partition, payloads)
+
+
+async def count_payloads(partition: Partition, payloads: Sequence[str]) -> None:
+    await partition.prefetch({COUNTS.name: {payload.split()[0] for payload in payloads}})
     table, latest, counted = partition.table(COUNTS), partition.table(LATEST), partition.local(_counted)
-    for _, _, payload in payloads:
+    for payload in payloads:
         key, number = payload.split()
         table.put(key, (table.get(key) or 0) + 1)
         counted[key] += 1
@@ -91,7 +128,7 @@ def send_counts(partition: Partition, ranges: Mapping[str, CommitRange]) -> None
     partition.send("results", {b"r": orjson.dumps(result)}, record="results_id")
 
 
-async def main(redis_url: str, options: Mapping[str, str]) -> int:
+async def main(redis_url: str, options: dict[str, str]) -> int:
     app = create_app(redis_url, **options)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,8 +19,9 @@ import redis
 from guildstream.connections import connect_redis
 from processors.transport.scripts import COMMIT
 from tests.servers import wait_until
+from tests.transport.counting import PARTITIONS
 from tests.transport.proxy import CuttingProxy
-from tests.transport.workers import Load, Worker, Workers, check, committed, drained, owners, running
+from tests.transport.workers import Load, Worker, Workers, check, committed, drained, echoed, owners, running
 
 FAULTS = int(os.environ.get("TRANSPORT_FAULTS", "10"))
 LEASE_SECONDS = 1.0
@@ -83,7 +84,8 @@ class Chaos:
 
 
 @pytest.mark.chaos
-def test_faults_under_load(redis_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("agents", ["chunked", "plain"])
+def test_faults_under_load(redis_url: str, tmp_path: Path, agents: str) -> None:
     client = connect_redis(redis_url)
     load = Load(client, seed=10, keys=500)
     over = threading.Event()
@@ -93,7 +95,10 @@ def test_faults_under_load(redis_url: str, tmp_path: Path) -> None:
             load.publish(300)
 
     publishing = threading.Thread(target=publish)
-    with CuttingProxy(redis_url) as proxy, running(proxy.url, tmp_path, lease_seconds=LEASE_SECONDS) as workers:
+    with (
+        CuttingProxy(redis_url) as proxy,
+        running(proxy.url, tmp_path, lease_seconds=LEASE_SECONDS, agents=agents) as workers,
+    ):
         publishing.start()
         try:
             chaos = Chaos(workers, proxy, client, seed=20261121)
@@ -106,6 +111,12 @@ def test_faults_under_load(redis_url: str, tmp_path: Path) -> None:
             over.set()
             publishing.join()
         drained(client, load, deadline_seconds=60)
+        if agents == "plain":
+            wait_until(
+                lambda: [echoed(client, partition) for partition in range(PARTITIONS)] == load.counts,
+                what="all that was sent on to arrive once",
+                deadline_seconds=30,
+            )
         for worker in workers.started:
             if worker.alive:
                 assert worker.terminate() in {0, -signal.SIGTERM}

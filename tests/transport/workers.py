@@ -145,6 +145,11 @@ def drained(client: redis.Redis, load: Load, deadline_seconds: float = 30) -> No
     )
 
 
+def echoed(client: redis.Redis, partition: int) -> dict[str, int]:
+    """What plain agents counted behind a second topic."""
+    return {key.decode(): int(value) for key, value in client.hgetall(f"{{ct:{partition}}}:state:echoed").items()}
+
+
 def check(client: redis.Redis, load: Load) -> None:
     """What was left is what one uninterrupted run leaves."""
     for partition in range(PARTITIONS):
