@@ -152,24 +152,30 @@ class PartitionRules:
         Yields:
             By table, keys to fetch before it is resumed.
         """
-        yield self.keys(events)
+        more: list[Event] = []
+        yield self.keys(events, more)
         by_guild: dict[int, list[Event]] = {}
-        for event in events:
+        for event in more:
             guild_id: Any = event.guild_id
-            if event.__class__ in REACTIONS and guild_id is not None:
+            if event.__class__ in REACTIONS:
                 by_guild.setdefault(guild_id, []).append(event)
         for guild_id, its in by_guild.items():
             voice = self._guilds.get(guild_id) or self._open(guild_id)
             yield from reactions.people_of(voice, its)
 
-    def keys(self, events: Sequence[Event]) -> Keys:
-        """By table, the keys that these events may touch, but for what only these keys can tell."""
+    def keys(self, events: Sequence[Event], more: list[Event] | None = None) -> Keys:
+        """By table, the keys that these events may touch, but for what only these keys can tell.
+
+        Args:
+            events: the next ones.
+            more: takes those that touch more than their guild and their user.
+        """
+        more = [] if more is None else more
         self._restore()
         if self._keys_made > _KEYS:
             self._forget_keys()
         guilds: set[int] = set()
         members: set[str] = set()
-        more: list[Event] = []
         by_guild = self._member_keys
         for event in events:
             guild_id: Any = event.guild_id
