@@ -84,7 +84,7 @@ def simulate(invocation: Invocation, guild_id: int, *, path: Path, as_json: bool
         options = _options(settings)
         before = rules.totals_of(rules.read_events(_payloads(connection, guild_id)), options)
         after = rules.totals_of(rules.read_events(_payloads(connection, guild_id)), options, document)
-    rows = []
+    rows: list[list[int]] = []
     for user_id in sorted(before.keys() | after.keys()):
         (xp, level), (other_xp, other_level) = before.get(user_id, (0, 0)), after.get(user_id, (0, 0))
         rows.append([user_id, xp, other_xp, other_xp - xp, level, other_level])

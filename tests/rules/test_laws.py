@@ -181,6 +181,8 @@ def _levels_follow(who: tuple[int, int], row: list[Any], sums: Sums) -> None:
         assert roles.isdisjoint(notice["roles"])
         assert roles.issuperset(notice["remove_roles"])
         roles = (roles | set(notice["roles"])) - set(notice["remove_roles"])
+    if any(row[:2] == [who[0], None] for row in sums.erased):
+        return  # The rewards went with the guild's settings.
     assert roles == policy_of(msgspec.json.encode(SETTINGS[who[0]])).roles_of(row[4])
 
 
