@@ -102,7 +102,8 @@ def life(count: int, days: float, seed: int) -> Iterator[ev.Event]:
             yield ev.VoiceState(**common, channel_id=channel)
         else:
             gone, _ = inside.popitem()
-            yield ev.VoiceState(**{**common, "user_id": gone}, channel_id=None)
+            common["user_id"] = gone
+            yield ev.VoiceState(**common, channel_id=None)
 
 
 class Store:
