@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import faust
 import pytest
 import redis
 
@@ -195,6 +196,50 @@ async def test_an_agent_that_raises_on_a_batch(redis_url: str, client: redis.Red
     for partition in (0, 1):
         assert sums(client, partition) == {"sum": sum(range(40)) - 13}
         assert [letter["e"] for letter in dead(client, partition)] == ["13"]
+
+
+def hasty_app(redis_url: str) -> faust.App:
+    """One agent raises on some numbers, another that takes batches on others; a third counts what that one sends."""
+    app = plain_app(redis_url)
+    topic, echo = app.topic("numbers", value_type=int), app.topic("echo", value_type=int)
+
+    @app.agent(topic, name="single")
+    async def single(numbers) -> None:
+        async for number in numbers:
+            await add("single", number)
+            if number % 17 == 3:
+                raise RuntimeError(number)
+
+    @app.agent(topic, name="batches")
+    async def batches(numbers) -> None:
+        async for batch in numbers.take(7, within=1):
+            for number in batch:
+                await echo.send(value=number)
+            await add("batches", sum(batch))
+            if any(number % 29 == 5 for number in batch):
+                raise RuntimeError(batch)
+
+    @app.agent(echo, name="echoed")
+    async def echoed(numbers) -> None:
+        async for number in numbers:
+            await add("echoed", number)
+
+    return app
+
+
+async def test_much_poison_for_agents_of_both_kinds(redis_url: str, client: redis.Redis) -> None:
+    app = hasty_app(redis_url)
+    publish(client, "numbers", range(150), pack=11)
+    publish(client, "numbers", range(150), pack=40, partition=1)
+    bad = [number for number in range(150) if number % 17 == 3 or number % 29 == 5]
+    good = sum(range(150)) - sum(bad)
+    async with started(app):
+        for partition in (0, 1):
+            await until(lambda p=partition: positions(client, "numbers", p) == 150, deadline_seconds=30)
+            await until(lambda p=partition: positions(client, "echo", p) == 150 - len(bad), deadline_seconds=30)
+    for partition in (0, 1):
+        assert sums(client, partition) == {"single": good, "batches": good, "echoed": good}
+        assert [int(letter["e"]) for letter in dead(client, partition)] == bad
 
 
 async def test_take_behind_a_filter(redis_url: str, client: redis.Redis) -> None:
