@@ -36,11 +36,10 @@ class TopicCursor:
     shared: bool = False
 
     def restart(self, position: Position) -> None:
-        """Go on from a committed position."""
+        """Go on from a committed position; the buffer is the reader's to restart."""
         self.committed = position
         self.durable_id = position.last_id
         self.read = position.copy()
-        self.buffer.seek(position.last_id)
 
 
 class ChunkCutter:

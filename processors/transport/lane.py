@@ -210,7 +210,7 @@ class Lane:
                 self.partition.tables[spec.name].fill([key.decode() for key in raw], raw.values())
         for name, topic in self.topics.items():
             topic.restart(positions[name])
-            self._services.reader.add(topic.buffer)
+            await self._services.reader.restart(client, topic.buffer, topic.committed.last_id)
         self._events = self._bytes = 0
         self._due_at = math.inf
         self.loaded = True

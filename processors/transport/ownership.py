@@ -33,7 +33,7 @@ __all__ = ["Lease", "LeaseKeeper", "LeaseListener"]
 logger = logging.getLogger("guildstream.transport")
 
 #: How often the counter of hand-backs is looked at.
-_POLL_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ logger = logging.getLogger("guildstream.transport")
 _Fields: TypeAlias = dict[bytes, bytes]
 _Reply: TypeAlias = list[tuple[bytes, list[tuple[bytes, _Fields]]]]
 
-#: Short, since a partition that is taken over waits for its first read until this one returns.
-_BLOCK_MS: Final = 100
+#: Short, since what comes into a partition just taken over is seen when this one returns.
+_BLOCK_MS: Final = 250
 #: How much one XREAD may bring of one stream, by what its entries weighed so far.
 _READ_BYTES: Final = 768 * 1024
 _READ_ENTRIES: Final = 1_000
@@ -178,6 +178,25 @@ class StreamReader:
         """Stop to read it."""
         if self._buffers.get(buffer.key) is buffer:
             del self._buffers[buffer.key]
+
+    async def restart(self, client: redis.asyncio.Redis, buffer: StreamBuffer, after_id: str) -> None:
+        """Read a stream from another place on; its first entries are there on return.
+
+        Args:
+            client: whose connections are not the one that blocks.
+            buffer: to be emptied and filled.
+            after_id: the last entry not to be read again.
+
+        Raises:
+            redis.RedisError: Redis can't be reached; the stream is not read.
+        """
+        # Out of the blocking read meanwhile, or entries would come twice.
+        self.remove(buffer)
+        buffer.seek(after_id)
+        reply = cast("_Reply", await client.xread({buffer.key: after_id}, count=buffer.wanted))
+        for _, entries in reply:
+            buffer.extend(entries)
+        self.add(buffer)
 
     def room(self) -> None:
         """Say that a buffer was emptied or moved."""

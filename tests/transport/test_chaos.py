@@ -23,7 +23,7 @@ from tests.transport.counting import PARTITIONS
 from tests.transport.proxy import CuttingProxy
 from tests.transport.workers import Load, Worker, Workers, check, committed, drained, echoed, owners, running
 
-FAULTS = int(os.environ.get("TRANSPORT_FAULTS", "10"))
+FAULTS = int(os.environ.get("TRANSPORT_FAULTS", "8"))
 LEASE_SECONDS = 1.0
 
 

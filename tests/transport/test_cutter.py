@@ -51,6 +51,7 @@ class Twin:
         self.dead = []
         for name, sizes in self.streams.items():
             self.topics[name].restart(self.committed[name].copy())
+            self.topics[name].buffer.seek(self.committed[name].last_id)
             position = 0
             found = []
             for number, size in enumerate(sizes, start=1):
