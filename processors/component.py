@@ -12,9 +12,10 @@ from typing import Final, cast
 import faust
 
 from guildstream import metrics
+from guildstream.components import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK
 from guildstream.connections import connect_redis_async
 from guildstream.deployment import ensure_deployment_async
-from guildstream.errors import GuildstreamError
+from guildstream.errors import ConfigError, GuildstreamError, StreamDamaged
 from guildstream.http import HealthServer
 from guildstream.keys import Keys
 from guildstream.settings import Settings
@@ -32,7 +33,7 @@ def run(settings: Settings) -> int:
     """Process events until SIGTERM or SIGINT.
 
     Returns:
-        0 after a graceful stop, 1 if processing can't go on.
+        0 after a graceful stop, 1 if processing can't go on, 2 if starting again would not help.
 
     Raises:
         ConfigError: a setting, or what Redis holds, is not what it must be.
@@ -58,8 +59,8 @@ async def _serve(settings: Settings, scratch: str) -> int:
         await _stop(app, health)
     if app.crashed:
         logger.error("the processor can't go on: %s", app.crash_reason)
-        return 1
-    return 0
+        return EXIT_CONFIG if isinstance(app.crash_reason, StreamDamaged | ConfigError) else EXIT_FAILURE
+    return EXIT_OK
 
 
 def _calm_garbage_collector() -> None:

@@ -8,7 +8,8 @@ import struct
 from collections.abc import Iterable
 from typing import Any, Final
 
-from guildstream.events import session_digest, snowflake, uuid_from
+from guildstream.event_ids import session_digest, uuid_from
+from guildstream.events import snowflake
 from sinks.partitions import DAY_MS
 from sinks.rows import POSTGRES_EPOCH_MS, clean_text, text_field
 from sinks.stored_events import StoredEvent

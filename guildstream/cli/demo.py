@@ -102,6 +102,7 @@ def _free_port() -> int:
 @contextmanager
 def _temporary_data_dir(*, keep: bool) -> Generator[Path, None, None]:
     data_dir = Path(tempfile.mkdtemp(prefix="guildstream-demo-"))
+    data_dir.chmod(0o711)  # the account that root starts servers as must get through it; nobody can list it
     try:
         yield data_dir
     finally:

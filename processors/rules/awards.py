@@ -6,7 +6,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
-from guildstream.events import Event, event_uuid
+from guildstream.event_ids import event_uuid
+from guildstream.events import Event
 from guildstream.measures import M
 from processors.rules.policy import ONE, Policy
 from processors.rules.records import MemberRecord

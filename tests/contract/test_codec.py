@@ -23,7 +23,8 @@ from guildstream.codec import (
     split_packed,
 )
 from guildstream.errors import InvalidEvent
-from guildstream.events import EVENT_TYPES, MAX_EVENT_BYTES, MAX_ID, event_uuid
+from guildstream.event_ids import event_uuid
+from guildstream.events import EVENT_TYPES, MAX_EVENT_BYTES, MAX_ID
 from guildstream.keys import partition_of
 
 NOW_MS = 1_760_000_000_000

@@ -8,7 +8,7 @@ import pytest
 
 from guildstream import events as ev
 from guildstream.errors import ConfigError, InvalidEvent
-from guildstream.events import event_uuid
+from guildstream.event_ids import event_uuid
 from guildstream.measures import M
 from processors.rules import TABLE_SPECS, Outcome
 from processors.rules.awards import event_id

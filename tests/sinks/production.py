@@ -11,7 +11,7 @@ import redis
 
 from guildstream.codec import encode_event, pack_events
 from guildstream.deployment import ensure_deployment
-from guildstream.events import event_uuid
+from guildstream.event_ids import event_uuid
 from guildstream.keys import Keys, partition_of
 from guildstream.measures import MEASURES, VOICE_MEASURES, M
 from guildstream.results import Results, encode_results

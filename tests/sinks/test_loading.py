@@ -7,7 +7,7 @@ import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from guildstream.events import event_uuid
+from guildstream.event_ids import event_uuid
 from tests.servers import wait_until
 from tests.sinks.conftest import Stage
 from tests.sinks.production import DAY_MS, EPOCH_MS, guild_of, message_commit, pane, voice_row

@@ -15,7 +15,7 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guildstream.events import event_uuid
+from guildstream.event_ids import event_uuid
 from guildstream.measures import MEASURES
 from sinks.event_rows import EventRows, clean_json
 from sinks.loader import Loader
