@@ -175,11 +175,23 @@ class Server(ABC):
         if token is not None and record.token != token:
             return
         for number in (self.stop_signal, self.hard_stop_signal):
-            if (pid := self.pid(record)) is not None:
-                send_signal(pid, number)
-            if wait_until(lambda: not self.is_alive(), deadline_seconds=deadline_seconds):
+            if self._end_with(number, record, deadline_seconds):
                 return
         raise ConfigError(f"{self.name} of {self.place.home} does not end; its log: {self._said()}")
+
+    def _end_with(self, number: signal.Signals, record: Record, deadline_seconds: float) -> bool:
+        """Send one signal, as soon as the server can be told from a stranger, and wait for its end."""
+        sent = False
+
+        def ended() -> bool:
+            nonlocal sent
+            # One that has only just begun is not in its directory yet.
+            if not sent and (pid := self.pid(record)) is not None:
+                send_signal(pid, number)
+                sent = True
+            return not self.is_alive()
+
+        return wait_until(ended, deadline_seconds=deadline_seconds)
 
     @property
     def _record_file(self) -> Path:
