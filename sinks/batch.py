@@ -17,6 +17,7 @@ from sinks.event_rows import EventRows, clean_json
 from sinks.offsets import Offset, check_continues
 from sinks.partitions import DAY_MS, month_of
 from sinks.rows import (
+    PARTICIPANT_GUILD,
     QUIET,
     QUIET_ZEROS,
     activity_row,
@@ -177,7 +178,7 @@ class Batch:
             ("copy_activity", self._activity),
             ("copy_awards", self._awards),
             ("copy_commands", self._commands),
-            ("copy_participants", self._participants),
+            ("copy_participants", sorted(self._participants, key=PARTICIPANT_GUILD)),
             ("copy_flow", self._flow),
             ("copy_delta", self._delta_rows()),
             ("stage_sessions", sessions),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 from guildstream.measures import MEASURES, VOICE_MEASURES, M
@@ -16,6 +17,7 @@ from guildstream.measures import MEASURES, VOICE_MEASURES, M
 __all__ = [
     "COPY_HEADER",
     "COPY_TRAILER",
+    "PARTICIPANT_GUILD",
     "POSTGRES_EPOCH_DAYS",
     "POSTGRES_EPOCH_MS",
     "QUIET",
@@ -52,6 +54,8 @@ _AWARD: Final = struct.Struct("!h" + "iq" * 5 + "i16s" + "ii" + "iq" * 4)
 _AWARD_FIELDS: Final = 14
 _NO_DECISION: Final = _NULL + _NULL
 _PARTICIPANT: Final = struct.Struct("!h" + "iq" + "i16s" + "iq" * 3)
+#: The guild in a packed row of ``event_participants``, as something to sort by.
+PARTICIPANT_GUILD: Final = itemgetter(slice(38, 46))
 _FLOW: Final = struct.Struct("!h" + "iq" * 3)
 _COMMAND: Final = struct.Struct("!h" + "iq" * 5)
 _SESSION: Final = struct.Struct("!h" + "i16si16s" + "iq" * 5 + "iq" * len(VOICE_MEASURES))

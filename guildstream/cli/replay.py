@@ -31,7 +31,7 @@ __all__ = ["replay", "run_replay"]
 
 _MIB: Final = 1024 * 1024
 #: What may wait in Redis: little when our own pipeline drains it, more when somebody else's will.
-_DRAINING_BACKLOG: Final = 64 * _MIB
+_DRAINING_BACKLOG: Final = 32 * _MIB
 _PUBLISHING_BACKLOG: Final = 512 * _MIB
 
 

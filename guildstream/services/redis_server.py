@@ -39,6 +39,7 @@ no-appendfsync-on-rewrite no
 aof-load-truncated yes
 aof-use-rdb-preamble yes
 aof-rewrite-incremental-fsync yes
+rdbcompression no
 auto-aof-rewrite-percentage 100
 auto-aof-rewrite-min-size 128mb
 maxmemory {max_memory}

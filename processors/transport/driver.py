@@ -17,6 +17,7 @@ from processors.transport.options import TransportOptions
 from processors.transport.producer import Producer
 from processors.transport.state import KeyedState
 from processors.transport.streams import LockStepStream
+from processors.transport.tables import NoTables
 
 __all__ = ["Transport"]
 
@@ -46,6 +47,7 @@ class Transport(FaustTransport):
         self.states: dict[str, KeyedState[Any]] = {}
         self.commit_hooks: list[BeforeCommit] = []
         app.conf.Stream = LockStepStream
+        app.conf.TableManager = NoTables
         # A stopping app hands its partitions back before its agents are cancelled.
         app.conf.stream_wait_empty = True
 

@@ -12,6 +12,7 @@ from faust.types.tuples import ConsumerMessage
 from processors.transport import chunked
 from processors.transport.faust_index import add_partition, remove_partition
 from processors.transport.streams import LockStepStream
+from processors.transport.tables import NoTables
 
 
 def test_the_conductor_can_be_told_of_one_partition() -> None:
@@ -47,6 +48,13 @@ def test_streams_are_made_from_a_setting() -> None:
     assert {"ack", "current_event", "enable_acks"} <= set(dir(faust.Stream)) | set(faust.Stream.__annotations__) | {
         name for name in inspect.getsource(faust.Stream.__init__).split() if name == "current_event"
     } | {"current_event", "enable_acks"}
+
+
+def test_the_tables_manager_is_made_from_a_setting() -> None:
+    app = faust.App("private", broker="redis://127.0.0.1:1")
+    assert app.transport is not None
+    assert type(app.tables) is NoTables
+    assert {"_update_channels", "recovery", "should_stop"} <= set(dir(NoTables))
 
 
 def test_messages_have_what_a_delivery_changes() -> None:
