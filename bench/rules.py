@@ -1,37 +1,41 @@
 """What the rules cost: CPU an event, and what they hold, without transport or servers.
 
-    python -m bench.rules stage --people 10000
+    python -m bench.rules stage --people 1000 2000 5000 10000 20000
     python -m bench.rules life --events 2000000
+    python -m bench.rules life --events 136986 --live
 
 ``stage``: people join one stage channel, half of them within a minute, stay for two hours of heartbeats and
-panes every 5 s of event time, and leave. The cost of a join and of a pane a person is printed for the
-size asked for and for a tenth of it: linear means that they are the same.
+panes every 5 s of event time, and leave, all at once. Linear means that a person costs the same at every size.
 
-``life``: a seeded guild with 100,000 members and about 400 people in voice at any time. Events come to a
-real state table of the transport, with a bounded cache over a dictionary in Redis' place: encoding and
-decoding count, the network doesn't.
+``life``: the guild of ``bench.guild_life``. Events come to a real state table of the transport, with a bounded
+cache over a dictionary in Redis' place: encoding and decoding count, the network doesn't. A commit every 10,000
+events, as in a replay at full speed; with ``--live`` every 5 s of event time, each with early panes, as where one
+guild's events come as they happen.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import gc
 import resource
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
 
+from bench.guild_life import GUILD, START_MS, life
 from guildstream import events as ev
 from processors.activity import STATES
-from processors.rules import PartitionRules, RuleOptions, Tables
+from processors.rules import Drained, PartitionRules, RuleOptions, Tables
 from processors.rules.memory_tables import memory_tables
 from processors.transport.state import PartitionTable
 
-GUILD = 9 << 22
-START_MS = 1_760_000_400_000
-DAY_MS = 86_400_000
-CHUNK = 1000
-COMMIT = 10_000
+CHUNK: Final = 1000
+COMMIT: Final = 10_000
+#: Every how many commits early panes are due: 5 s of real time at 100,000 events a second.
+EARLY: Final = 50
+ROWS: Final = ("activity", "totals", "awards", "sessions", "commands", "participants")
 
 
 def voice(seq: int, ts: int, user: int, channel: int | None) -> ev.VoiceState:
@@ -39,28 +43,28 @@ def voice(seq: int, ts: int, user: int, channel: int | None) -> ev.VoiceState:
     return ev.VoiceState(v=1, ts=ts, session="s", seq=seq, guild_id=GUILD, channel_id=channel, user_id=user)
 
 
-def stage(people: int) -> None:
+def stage(size: int) -> None:
     """Print what one person costs in a full channel."""
-    for size in (people // 10, people):
-        rules = PartitionRules(memory_tables(), RuleOptions())
-        late = size // 2
-        joins = [voice(n + 1, START_MS + n * 60_000 // late, (n + 1) << 22, 5) for n in range(late)]
-        joins += [
-            voice(n + 1, START_MS + 60_000 + (n - late) * 600_000 // late, (n + 1) << 22, 5) for n in range(late, size)
-        ]
-        joined = _apply(rules, joins)
-        begun, panes = time.process_time(), 0
-        for second in range(660, 7860, 5):
-            rules.apply(ev.Heartbeat(v=1, ts=START_MS + second * 1000, session="s"))
-            panes += bool(rules.drain(early=True).activity)
-        paned = time.process_time() - begun
-        end = START_MS + 7_860_000
-        left = _apply(rules, [voice(size + n + 1, end, (n + 1) << 22, None) for n in range(size)])
-        print(
-            f"{size:>7} people: join {joined / size * 1e6:6.1f} µs, leave {left / size * 1e6:6.1f} µs, "
-            f"pane {paned / panes / size * 1e6:5.2f} µs a person ({panes} panes in 2 h), "
-            f"{paned / 7200 * 100:.2f} % of a core while it lasts"
-        )
+    rules = PartitionRules(memory_tables(), RuleOptions())
+    late = size // 2
+    joins = [voice(n + 1, START_MS + n * 60_000 // late, (n + 1) << 22, 5) for n in range(late)]
+    joins += [
+        voice(n + 1, START_MS + 60_000 + (n - late) * 600_000 // late, (n + 1) << 22, 5) for n in range(late, size)
+    ]
+    joined = _apply(rules, joins)
+    begun, panes = time.process_time(), 0
+    for second in range(660, 7860, 5):
+        rules.apply(ev.Heartbeat(v=1, ts=START_MS + second * 1000, session="s"))
+        panes += bool(rules.drain(early=True).activity)
+    paned = time.process_time() - begun
+    end = START_MS + 7_860_000
+    left = _apply(rules, [voice(size + n + 1, end, (n + 1) << 22, None) for n in range(size)])
+    print(
+        f"{size:>7,} people: join {joined / size * 1e6:5.1f} µs, leave {left / size * 1e6:5.1f} µs, "
+        f"pane {paned / panes / size * 1e6:5.2f} µs a person ({panes} panes in 2 h), "
+        f"{paned / 7200 * 100:.2f} % of a core while it lasts",
+        flush=True,
+    )
 
 
 def _apply(rules: PartitionRules, events: list[ev.VoiceState]) -> float:
@@ -75,54 +79,26 @@ def _apply(rules: PartitionRules, events: list[ev.VoiceState]) -> float:
     return time.process_time() - begun
 
 
-def life(count: int, days: float, seed: int) -> Iterator[ev.Event]:
-    """A guild's events in order of time, with a heartbeat every 5 s or every 100 events."""
-    draw = random.Random(seed)
-    step = days * DAY_MS / count
-    inside: dict[int, int] = {}
-    beat = 0
-    for seq in range(count):
-        ts = START_MS + int(seq * step)
-        if ts - beat >= max(5000, 100 * step):
-            beat = ts
-            yield ev.Heartbeat(v=1, ts=ts, session="s")
-        user = (1 + int(100_000 * draw.random() ** 2)) << 22
-        common: dict[str, Any] = {"v": 1, "ts": ts, "session": "s", "seq": seq, "guild_id": GUILD, "user_id": user}
-        kind = draw.random()
-        if kind < 0.85:
-            data = ev.MessageData(message_id=seq + 1, chars=int(draw.random() * 100))
-            yield ev.MessageCreate(**common, channel_id=GUILD + int(20 * draw.random()), data=data)
-        elif kind < 0.95:
-            what = ev.ReactionData(message_id=1 + seq // 50, emoji="x", author_id=user + (1 << 22))
-            yield (ev.ReactionAdd if kind < 0.94 else ev.ReactionRemove)(**common, channel_id=GUILD + 1, data=what)
-        elif len(inside) < 400 or user in inside:
-            channel = None if inside.pop(user, None) else GUILD + 100 + int(20 * draw.random())
-            if channel:
-                inside[user] = channel
-            yield ev.VoiceState(**common, channel_id=channel)
-        else:
-            gone, _ = inside.popitem()
-            common["user_id"] = gone
-            yield ev.VoiceState(**common, channel_id=None)
-
-
 class Store:
     """Keyed state as the transport keeps it, over dictionaries in Redis' place."""
 
     def __init__(self, limit: int) -> None:
         self.tables: dict[str, PartitionTable[Any]] = {spec.name: PartitionTable(spec, limit) for spec in STATES}
         self.stored: dict[str, dict[str, bytes]] = {spec.name: {} for spec in STATES}
+        self.counts: Counter[str] = Counter()
 
     def prefetch(self, keys: dict[str, set[str]]) -> None:
         """Read what is not cached."""
         for name, wanted in keys.items():
             missing = self.tables[name].missing(wanted)
+            self.counts["read"] += len(missing)
             self.tables[name].fill(missing, map(self.stored[name].get, missing))
 
     def commit(self) -> None:
         """Write what changed, and forget what was not used for long."""
         for name, table in self.tables.items():
             changed, deleted = table.take_changes()
+            self.counts["written"] += len(changed) // 2
             self.stored[name].update(zip((key.decode() for key in changed[::2]), changed[1::2], strict=True))
             for key in deleted:
                 self.stored[name].pop(key.decode(), None)
@@ -136,43 +112,110 @@ class Store:
         )
 
 
-def run_life(count: int, days: float, seed: int) -> None:
-    """Print CPU an event and memory as the guild grows older."""
-    store = Store(20_000)
-    rules = PartitionRules(Tables(**store.tables), RuleOptions())
-    store.prefetch(rules.initial_keys())
-    spent, done, events = 0.0, 0, life(count, days, seed)
-    while chunk := [event for _, event in zip(range(CHUNK), events, strict=False)]:
+class Life:
+    """A guild's life, measured.
+
+    Attributes:
+        early_every: every how many commits early panes are due.
+        spent: CPU seconds of rules and state.
+        done: events, heartbeats not among them.
+    """
+
+    def __init__(self, cached: int, early_every: int) -> None:
+        self.early_every = early_every
+        self.commits = 0
+        self.store = Store(cached)
+        self.rules = PartitionRules(Tables(**self.store.tables), RuleOptions())
+        self.store.prefetch(self.rules.initial_keys())
+        self.spent, self.done = 0.0, 0
+        self.rows: Counter[str] = Counter()
+
+    def run(self, commits: Sequence[Sequence[ev.Event]]) -> None:
+        """Apply and commit events as the agent and the transport do, the events of each commit a list."""
+        drains: list[Drained] = []
         begun = time.process_time()
-        for keys in rules.rounds(chunk):
-            store.prefetch(keys)
-        for event in chunk:
-            rules.apply(event)
-        done += len(chunk)
-        if done % COMMIT == 0:
-            rules.drain(early=done % (5 * COMMIT) == 0)
-            store.commit()
-        spent += time.process_time() - begun
-        if done % max(CHUNK, count // 10 // CHUNK * CHUNK) == 0:
-            cached = sum(map(len, store.tables.values()))
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"{done:>10,} events: {spent / done * 1e6:5.2f} µs each; {cached:,} keys cached; peak {peak:.0f} MiB")
-            print(f"           stored: {store.sizes()}", flush=True)
+        for events in commits:
+            for start in range(0, len(events), CHUNK):
+                self._chunk(events[start : start + CHUNK])
+            self.commits += 1
+            drains.append(self.rules.drain(early=self.commits % self.early_every == 0))
+            self.store.commit()
+        self.spent += time.process_time() - begun
+        self.done += sum(event.__class__ is not ev.Heartbeat for events in commits for event in events)
+        for drained in drains:
+            for name in ROWS:
+                self.rows[name] += len(getattr(drained, name))
+
+    def _chunk(self, events: Sequence[ev.Event]) -> None:
+        for keys in self.rules.rounds(events):
+            self.store.prefetch(keys)
+        apply = self.rules.apply
+        for event in events:
+            apply(event)
+
+    def report(self) -> None:
+        """Print where it stands."""
+        cached = sum(map(len, self.store.tables.values()))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        each = {**self.rows, **self.store.counts}
+        print(f"{self.done:>11,} events: {self.spent / self.done * 1e6:5.2f} µs each; peak {peak:.0f} MiB")
+        print("    an event: " + ", ".join(f"{name} {count / self.done:.3f}" for name, count in each.items()))
+        print(f"    {cached:,} keys cached; stored: {self.store.sizes()}", flush=True)
+
+
+def run_life(count: int, seed: int, cached: int, *, live: bool) -> None:
+    """Print CPU an event and memory as the guild grows older.
+
+    Args:
+        count: of events.
+        seed: of the guild.
+        cached: values that a table caches, up to twice that.
+        live: events come as they happen: a commit with early panes every 5 s.
+    """
+    state, events, shown = Life(cached, 1 if live else EARLY), life(count, seed=seed), 0
+    commits = _beats(events) if live else _batches(events)
+    # Of a few commits at once, so that making events is not measured and looking at the clock costs nothing.
+    while some := list(islice(commits, 500 if live else 2)):
+        state.run(some)
+        if state.done - shown >= count // 10 or state.done == count:
+            shown = state.done
+            state.report()
+
+
+def _batches(events: Iterator[ev.Event]) -> Iterator[list[ev.Event]]:
+    while batch := list(islice(events, COMMIT)):
+        yield batch
+
+
+def _beats(events: Iterator[ev.Event]) -> Iterator[list[ev.Event]]:
+    """Events up to each heartbeat, it included."""
+    batch: list[ev.Event] = []
+    for event in events:
+        batch.append(event)
+        if event.__class__ is ev.Heartbeat:
+            yield batch
+            batch = []
+    yield batch
 
 
 def main() -> None:
     """Run one of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("stage", "life"))
-    parser.add_argument("--people", type=int, default=10_000)
+    parser.add_argument("--people", type=int, nargs="+", default=[1000, 2000, 5000, 10_000, 20_000])
     parser.add_argument("--events", type=int, default=2_000_000)
-    parser.add_argument("--days", type=float, help="event time of the life; in proportion to a year of 50 million")
+    parser.add_argument("--live", action="store_true", help="a commit every 5 s of event time")
+    parser.add_argument("--cached", type=int, default=20_000, help="values that a table caches, up to twice that")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    # As in the processor: looking for cycles among long-lived state is a cost by the size of the state.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     if options.what == "stage":
-        stage(options.people)
+        for size in options.people:
+            stage(size)
     else:
-        run_life(options.events, options.days or 365 * options.events / 50_000_000, options.seed)
+        run_life(options.events, options.seed, options.cached, live=options.live)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ __all__ = ["Guild"]
 
 #: Members of whom it is remembered whether they were erased.
 _REMEMBERED_IDS: Final = 10_000
+#: Stands where no window is at hand: no event is that old.
+_NO_WINDOW: Final = Window(0, 0, 0, 0, voice=False)
 
 
 class Guild:
@@ -47,6 +49,7 @@ class Guild:
         "_board_day",
         "_erased_ids",
         "_erasure_key",
+        "_hour",
         "_memory_ms",
         "_month",
         "_month_board",
@@ -92,7 +95,7 @@ class Guild:
         self.member_keys: dict[int, str] = {}
         self.members: dict[int, MemberRecord] = {}
         self.windows: dict[tuple[int, int, bool], Window] = {}
-        self.window = Window(guild_id, 0, 0, 0, voice=False)
+        self.window = self._hour = _NO_WINDOW
         self.rows = self.window.rows
         self.window_from = self.window_to = self.window_start = self.day = 0
         self._board_day = -1
@@ -163,6 +166,7 @@ class Guild:
         self.members.clear()
         self.windows.clear()
         self.window_from = self.window_to = 0
+        self._hour = _NO_WINDOW
         self._board_day = -1
         self.has_erased = True
 
@@ -236,15 +240,23 @@ class Guild:
 
     def voice_row(self, hour_ms: int, day: int, place: tuple[int, int], bot: bool) -> list[int]:
         """The row of a UTC hour and local day, for voice."""
-        window = self.windows.get((hour_ms, day, True))
-        if window is None:
-            window = self.windows[hour_ms, day, True] = hour_window(self.id, hour_ms, day)
-        window.changed = True
+        window = self._hour
+        if window.start_ms != hour_ms or window.day != day:
+            window = self._turn_to_hour(hour_ms, day)
         row = window.rows.get(place)
         if row is None:
             self.outbox.pending_rows += 1
             row = window.new_row(place, bot)
         return row
+
+    def _turn_to_hour(self, hour_ms: int, day: int) -> Window:
+        """Make the voice window of an hour the current one."""
+        window = self.windows.get((hour_ms, day, True))
+        if window is None:
+            window = self.windows[hour_ms, day, True] = hour_window(self.id, hour_ms, day)
+        window.changed = True
+        self._hour = window
+        return window
 
     def voice_row_at(self, ts_ms: int, place: tuple[int, int], bot: bool) -> list[int]:
         """The voice row that an instant falls in."""
@@ -348,13 +360,17 @@ class Guild:
             xp: points before it.
             each: points of one award; the last may be cut.
         """
-        at_ms, last = first_ms, member.xp
+        curve, last, before = self.policy.curve, member.xp, xp
         while xp != last:
             xp = last if each < 0 else min(xp + each, last)
-            level = self.policy.curve.level(xp)
+            level = curve.level(xp)
             if level != member.level:
+                at_ms = first_ms + ((xp - before - 1) // each) * MINUTE_MS if each > 0 else first_ms
                 self._announce(user_id, member, level, at_ms, xp)
-            at_ms += MINUTE_MS
+            if level + 1 >= len(curve.totals) or curve.totals[level + 1] > last:
+                return
+            # Awards that reach no level are passed over.
+            xp += (curve.totals[level + 1] - xp - 1) // each * each
 
     def _announce(self, user_id: int, member: MemberRecord, level: int, at_ms: int, xp: int) -> None:
         """Another level: a notice if it is the highest so far, or if roles come or go with it."""
@@ -404,4 +420,5 @@ class Guild:
         self.members = {}
         self._board_day = -1
         self.window_from = self.window_to = 0
+        self._hour = _NO_WINDOW
         return rows

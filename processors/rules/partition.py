@@ -39,7 +39,7 @@ from guildstream.events import (
 from processors.rules import adjustments, messages, reactions, voice_events
 from processors.rules.erasure import erase_guild, erase_member
 from processors.rules.guild import Guild
-from processors.rules.local_time import HOUR_MS, MINUTE_MS
+from processors.rules.local_time import HOUR_MS
 from processors.rules.options import RuleOptions
 from processors.rules.outbox import Drained, Outbox
 from processors.rules.ownership import NEVER_OWN, pass_ownership
@@ -270,7 +270,7 @@ class PartitionRules:
         """What this commit hands over. Stores what stays un-emitted.
 
         Args:
-            early: emit open windows too, and settle running voice that was not for a minute.
+            early: emit open windows too, and settle running voice that was not for a while.
         """
         self._restore()
         for voice in self._guilds.values():
@@ -320,9 +320,9 @@ class PartitionRules:
         return HEARTBEAT
 
     def _pane(self, voice: Voice, *, early: bool) -> None:
-        """Settle a guild's voice if a minute of event time, or an hour's end, makes it worth it."""
+        """Settle a guild's voice if enough event time, or an hour's end, makes it worth it."""
         now_ms, paned_ms = voice.now_ms(), voice.paned_ms
-        if now_ms // HOUR_MS != paned_ms // HOUR_MS or (early and now_ms - paned_ms >= MINUTE_MS):
+        if now_ms // HOUR_MS != paned_ms // HOUR_MS or (early and now_ms - paned_ms >= voice.pane_every_ms()):
             voice.pane()
 
     def _emit(self, guild: Guild, drained: Drained, *, early: bool) -> None:

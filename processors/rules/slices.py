@@ -42,40 +42,49 @@ class Slices:
         start_ms = segment.settled_ms
         if to_ms <= start_ms:
             return
-        guild, bits = self.guild, segment.bits | extra
-        member, place = guild.member(segment.user_id), (segment.channel_id, segment.user_id)
+        guild, bits, user_id = self.guild, segment.bits | extra, segment.user_id
+        member = guild.members.get(user_id) or guild.member(user_id)
+        place = (segment.channel_id, user_id)
         columns, active = guild.policy.columns(bits)
         measures, days = segment.measures, guild.policy.days
+        passed_ms = to_ms - start_ms
         for column in columns:
-            measures[column - _FIRST] += to_ms - start_ms
-        member.voice_ms += to_ms - start_ms
-        member.last_active_ms = max(member.last_active_ms, to_ms)
+            measures[column - _FIRST] += passed_ms
+        member.voice_ms += passed_ms
+        if to_ms > member.last_active_ms:
+            member.last_active_ms = to_ms
         while start_ms < to_ms:
             hour_ms = start_ms - start_ms % HOUR_MS
             day, day_end_ms = days.day_and_end(start_ms)
             end_ms = min(to_ms, hour_ms + HOUR_MS, day_end_ms)
+            passed_ms = end_ms - start_ms
             row = guild.voice_row(hour_ms, day, place, member.bot)
             for column in columns:
-                row[column] += end_ms - start_ms
-            if segment.award is not None and (segment.award.day != day or segment.award.last_ms < hour_ms):
+                row[column] += passed_ms
+            award = segment.award
+            if award is not None and (award.day != day or award.last_ms < hour_ms):
                 self.end_slice(segment)
-            if active or member.voice_rest_ms == MINUTE_MS:
-                self._minutes(segment, member, row, day, start_ms, active_ms=end_ms - start_ms if active else 1)
-                if not active:
-                    member.voice_rest_ms = 0
+            if active:
+                rest_ms = member.voice_rest_ms + passed_ms
+                if rest_ms > MINUTE_MS:
+                    self._minutes(segment, member, row, day, start_ms, rest_ms=rest_ms)
+                else:
+                    member.voice_rest_ms = rest_ms
+            elif member.voice_rest_ms == MINUTE_MS:
+                # The minute that was complete where this stretch begins.
+                self._minutes(segment, member, row, day, start_ms, rest_ms=MINUTE_MS + 1)
+                member.voice_rest_ms = 0
             start_ms = end_ms
         segment.settled_ms = to_ms
         self.save(segment)
 
     def _minutes(
-        self, segment: Segment, member: MemberRecord, row: list[int], day: int, start_ms: int, *, active_ms: int
+        self, segment: Segment, member: MemberRecord, row: list[int], day: int, start_ms: int, *, rest_ms: int
     ) -> None:
         """Award the minutes that are complete before the end of a stretch; one complete at the end waits."""
-        rest_ms = member.voice_rest_ms + active_ms
         count = (rest_ms - 1) // MINUTE_MS
-        if count > 0:
-            first_ms = start_ms + MINUTE_MS - member.voice_rest_ms
-            self._award(segment, member, row, day, first_ms, count=count)
+        first_ms = start_ms + MINUTE_MS - member.voice_rest_ms
+        self._award(segment, member, row, day, first_ms, count=count)
         member.voice_rest_ms = rest_ms - count * MINUTE_MS
 
     def complete_minute(self, segment: Segment) -> None:
@@ -176,7 +185,8 @@ class Slices:
 
     def save(self, segment: Segment) -> None:
         """Mark a segment as changed."""
-        self.guild.tables.voice.put(self.guild.key_of(segment.user_id), segment)
+        guild, user_id = self.guild, segment.user_id
+        guild.tables.voice.put(guild.member_keys.get(user_id) or guild.key_of(user_id), segment)
 
 
 def uuid8(digest: bytes) -> bytes:

@@ -21,6 +21,8 @@ __all__ = ["SHOWN_EVERY_MS", "Room", "Voice"]
 
 #: An open segment's row is written at most this often.
 SHOWN_EVERY_MS: Final = 5 * MINUTE_MS
+#: So many people in voice make early panes of them a minute rarer, down to that often.
+_PANE_PEOPLE: Final = 100
 #: An outage of this length has no return.
 GIVEN_UP_MS: Final = 24 * HOUR_MS
 #: Beyond so many people in a channel nobody is listed with whom; their sessions say it too.
@@ -194,6 +196,10 @@ class Voice(Slices):
         if segment is not None:
             segment.bits = self._bits(segment, segment.bits) | segment.bits & ALONE
             self.save(segment)
+
+    def pane_every_ms(self) -> int:
+        """How much event time lies between early panes: a pane costs by people, not by what they do."""
+        return min(MINUTE_MS * (1 + len(self.segments) // _PANE_PEOPLE), SHOWN_EVERY_MS)
 
     def pane(self, *, final: bool = False) -> None:
         """Settle everybody to where the voice stands, and write rows that were not for a while.

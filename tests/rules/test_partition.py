@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -180,6 +181,44 @@ def test_running_voice_is_shown_once_a_minute_and_its_row_every_five() -> None:
         rows += [second] * bool(drained.sessions)
     assert panes == list(range(60, 605, 60))
     assert rows == [300, 600]
+
+
+def test_running_voice_of_many_is_shown_less_often() -> None:
+    """Panes cost by people, so 400 of them are shown every five minutes, and at an hour's end."""
+    shell = Shell()
+    start = T0 - T0 % 3_600_000 + 50 * 60_000
+    shell.chunk([voice(number + 1, start, number + 1, 5) for number in range(400)])
+    shell.commit(early=True)
+    panes = []
+    for second in range(5, 1205, 5):
+        shell.chunk([beat(start + second * 1000)])
+        panes += [second] * bool(shell.commit(early=True).activity)
+    assert panes == [300, 600, 900, 1200]
+
+
+def crowd_calls(people: int) -> tuple[float, float, float]:
+    """Calls of functions that a person costs who joins, sits through a pane and leaves."""
+    shell, counts = Shell(), []
+    joins = [voice(number + 1, T0 + number, number + 1, 5) for number in range(people)]
+    leaves = [voice(people + number + 1, T0 + 400_000, number + 1, None) for number in range(people)]
+    for events in (joins, [beat(T0 + 350_000)], leaves):
+        calls = [0]
+
+        def count(_frame: Any, what: str, _argument: Any, calls: list[int] = calls) -> None:
+            calls[0] += what in ("call", "c_call")
+
+        sys.setprofile(count)
+        shell.chunk(events)
+        shell.commit(early=True)
+        sys.setprofile(None)
+        counts.append(calls[0] / people)
+    return counts[0], counts[1], counts[2]
+
+
+def test_ten_times_the_crowd_costs_ten_times_as_much() -> None:
+    """By function calls, which don't depend on the machine."""
+    few, many = crowd_calls(200), crowd_calls(2000)
+    assert all(its <= 1.02 * others for its, others in zip(many, few, strict=True)), (few, many)
 
 
 def test_a_crowd_costs_by_its_own_size() -> None:
