@@ -51,8 +51,7 @@ class Slices:
         for column in columns:
             measures[column - _FIRST] += passed_ms
         member.voice_ms += passed_ms
-        if to_ms > member.last_active_ms:
-            member.last_active_ms = to_ms
+        member.last_active_ms = max(member.last_active_ms, to_ms)
         while start_ms < to_ms:
             hour_ms = start_ms - start_ms % HOUR_MS
             day, day_end_ms = days.day_and_end(start_ms)
