@@ -87,9 +87,11 @@ def _attributes(guild: Payload) -> Event:
         data["name"] = str(guild["name"])[:_MAX_TEXT]
     if isinstance(guild.get("member_count"), int):
         data["member_count"] = guild["member_count"]
-    for key in ("afk_channel_id", "owner_id"):
-        if value := optional_id(guild.get(key)):
-            data[key] = value
+    if owner_id := optional_id(guild.get("owner_id")):
+        data["owner_id"] = owner_id
+    # Null is news too: there is no AFK channel any more.
+    if "afk_channel_id" in guild:
+        data["afk_channel_id"] = optional_id(guild["afk_channel_id"])
     return data
 
 

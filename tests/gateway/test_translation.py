@@ -193,6 +193,7 @@ def test_a_guild_comes_with_everybody_in_voice() -> None:
         "name": "The Guild",
         "member_count": 3,
         "owner_id": int(USER),
+        "afk_channel_id": None,
         "channels": [{"channel_id": int(CHANNEL), "name": "talk", "position": 2, "kind": "stage", "parent": 5}],
         "roles": [{"role_id": 11, "name": "mods", "position": 1}],
     }
