@@ -14,8 +14,9 @@ from guildstream.services.server import Command, Record, Server
 
 __all__ = ["RedisServer"]
 
-# The log is rewritten when it has doubled: as streams are trimmed the data stays small, so a rewrite is
-# cheap. Half of the memory is the limit: an error that says so beats being killed by the kernel.
+# The log is rewritten when it has doubled, and not before half a gigabyte, which loads in seconds: under a
+# replay's load a rewrite every few seconds would cost a tenth of what Redis does. Half of the memory is the
+# limit: an error that says so beats being killed by the kernel.
 _CONFIGURATION = """\
 bind {host}
 port {port}
@@ -41,7 +42,7 @@ aof-use-rdb-preamble yes
 aof-rewrite-incremental-fsync yes
 rdbcompression no
 auto-aof-rewrite-percentage 100
-auto-aof-rewrite-min-size 128mb
+auto-aof-rewrite-min-size 512mb
 maxmemory {max_memory}
 maxmemory-policy noeviction
 """
