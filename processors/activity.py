@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from guildstream.clock import Clock
 from guildstream.codec import EventReader, UnknownType
 from guildstream.errors import InvalidEvent
-from guildstream.events import Erase, Event
+from guildstream.events import Event
 from guildstream.results import Results, encode_results
 from guildstream.settings import Settings
 from processors.boards import drop_boards, write_boards
+from processors.erasure import name_erased
 from processors.rules.options import RuleOptions
 from processors.rules.partition import Outcome, PartitionRules
 from processors.rules.tables import TABLE_SPECS, Tables
@@ -94,8 +95,7 @@ class Activity:
         flat = [event for _, events in decoded for event in events if event]
         for keys in work.rules.rounds(flat):
             await partition.prefetch(keys)
-        for guild_id in erased_guilds(flat):
-            work.rules.name_guild_state(guild_id, await _stored_keys(partition, guild_id))
+        await name_erased(partition, work.rules, flat)
         counts = dict.fromkeys(_COUNTERS, 0)
         apply, dropped, accepted = work.rules.apply, work.dropped, Outcome.ACCEPTED
         for position, events in decoded:
@@ -174,23 +174,6 @@ class Activity:
             None if index in entry.skipped else _decode_one(chunk, entry, index, payload, work.reader)
             for index, payload in enumerate(payloads)
         ]
-
-
-def erased_guilds(events: list[Event]) -> list[int]:
-    """Guilds that these events erase as a whole."""
-    return [int(event.guild_id or 0) for event in events if event.__class__ is Erase and event.user_id is None]
-
-
-async def _stored_keys(partition: Partition, guild_id: int) -> dict[str, set[str]]:
-    """The keys of a guild in tables that are not in memory; looks at all keys of the partition."""
-    found: dict[str, set[str]] = {}
-    client: Any = partition.client
-    for state in STATES:
-        if not state.preload:
-            keys = found[state.name] = set()
-            async for key, _ in client.hscan_iter(partition.names.state(state.name), f"{guild_id}:*", 1000):
-                keys.add(key.decode())
-    return found
 
 
 def _decode_one(chunk: Chunk, entry: ChunkEntry, index: int, payload: bytes, reader: EventReader) -> Event | None:

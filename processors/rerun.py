@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from guildstream.codec import EventReader
-from guildstream.events import Event, Heartbeat, HeartbeatData, MessageCreate, SettingsChange, VoiceState
+from guildstream.events import Erase, Event, Heartbeat, HeartbeatData, MessageCreate, SettingsChange, VoiceState
 from processors.rules.explanation import describe_voice, why_nothing
-from processors.rules.memory_tables import memory_tables
+from processors.rules.memory_tables import MemoryTable
 from processors.rules.options import RuleOptions
 from processors.rules.outbox import Drained
 from processors.rules.partition import PartitionRules
+from processors.rules.tables import TABLE_SPECS, Tables
 
 __all__ = ["Explained", "explain", "read_events", "totals_of"]
 
@@ -102,7 +103,8 @@ class _Run:
     """Rules over tables in memory."""
 
     def __init__(self, options: RuleOptions) -> None:
-        self._rules = PartitionRules(memory_tables(), options)
+        self._tables = {spec.name: MemoryTable() for spec in TABLE_SPECS}
+        self._rules = PartitionRules(Tables(**self._tables), options)
         self._last: dict[str, int] = {}
         self._count = 0
         self._begun = False
@@ -122,11 +124,21 @@ class _Run:
         """Count an event; stored ones were accepted, so none is a duplicate."""
         for _ in self._rules.rounds([event]):
             pass
+        if isinstance(event, Erase):
+            self._name_erased(int(event.guild_id or 0), event.user_id)
         self._rules.apply(event, requeued=True)
         self._last[event.session] = max(self._last.get(event.session, 0), event.ts)
         self._count += 1
         if self._count % _BATCH == 0:
             self._take(self._rules.drain(early=True))
+
+    def _name_erased(self, guild_id: int, user_id: int | str | None) -> None:
+        """All events are of one guild, and so is all state."""
+        if user_id is None:
+            keys = {name: set(self._tables[name].values) for name in ("members", "reactions")}
+            self._rules.name_guild_state(guild_id, keys)
+        else:
+            self._rules.name_reactions(guild_id, self._tables["reactions"].values)
 
     def finish(self) -> None:
         """Count what is open up to each source's last event."""

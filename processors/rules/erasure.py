@@ -22,8 +22,14 @@ _USER: Final = 6
 _BY: Final = 15
 
 
-def erase_member(voice: Voice, event: Erase) -> None:
-    """Forget a member: their state is as if they had never been there, their facts are nobody's."""
+def erase_member(voice: Voice, event: Erase, reactions: Iterable[str]) -> None:
+    """Forget a member: their state is as if they had never been there, their facts are nobody's.
+
+    Args:
+        voice: of their guild.
+        event: names them.
+        reactions: keys of stored buckets of reactions that name them, loaded.
+    """
     guild, user_id = voice.guild, snowflake(event.user_id or 0)
     voice.give_up()
     segment = voice.segments.get(user_id)
@@ -35,6 +41,7 @@ def erase_member(voice: Voice, event: Erase) -> None:
     guild.tables.members.delete(guild.key_of(user_id))
     for window in guild.windows.values():
         guild.outbox.pending_rows -= window.move_to_nobody(user_id)
+    guild.reactions.forget(user_id, reactions)
     _move_outbox(guild, user_id)
     guild.entomb(user_id, event.ts, keep_out=event.data.keep_out)
     guild.outbox.erased.append([guild.id, user_id, event.ts, -1, event.data.keep_out, event_id(event)])
@@ -89,12 +96,12 @@ def erase_guild(voice: Voice, event: Erase, keys: Mapping[str, Iterable[str]]) -
         guild.outbox.pending_rows -= len(window.rows)
         guild.tables.windows.delete(window.key)
     guild.windows.clear()
-    members = {*keys.get("members", ()), *guild.member_keys.values()}
-    for key in members:
+    recent = map(guild.key_of, (*guild.members, *guild.members_before))
+    for key in {*keys.get("members", ()), *guild.member_keys.values(), *recent}:
         guild.tables.members.delete(key)
     for key in {*keys.get("reactions", ()), *guild.reactions.touched}:
         guild.tables.reactions.delete(key)
-    for key in keys.get("reaction_lists", ()):
+    for key in guild.reactions.list_keys():
         guild.tables.reaction_lists.delete(key)
     guild.outbox.drop_guild(guild.id)
     former = guild.record

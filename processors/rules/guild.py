@@ -37,6 +37,7 @@ class Guild:
         reactions: what may be taken back.
         has_erased: somebody was erased, or the guild itself.
         members: members touched since the last drain.
+        members_before: those touched before it: the commit that stores them may be on its way.
         windows: un-emitted windows by ``(start_ms, day, voice)``.
         window: the current window, for all but voice.
         rows: its rows, valid for times from ``window_from`` up to ``window_to``.
@@ -61,6 +62,7 @@ class Guild:
         "key",
         "member_keys",
         "members",
+        "members_before",
         "outbox",
         "policy",
         "reactions",
@@ -94,6 +96,7 @@ class Guild:
         self.reactions = ReactionMemory(tables, self.key, self.record, options.reaction_memory_ms)
         self.member_keys: dict[int, str] = {}
         self.members: dict[int, MemberRecord] = {}
+        self.members_before: dict[int, MemberRecord] = {}
         self.windows: dict[tuple[int, int, bool], Window] = {}
         self.window = self._hour = _NO_WINDOW
         self.rows = self.window.rows
@@ -164,6 +167,7 @@ class Guild:
         self._erased_ids.clear()
         self.member_keys.clear()
         self.members.clear()
+        self.members_before.clear()
         self.windows.clear()
         self.window_from = self.window_to = 0
         self._hour = _NO_WINDOW
@@ -417,7 +421,7 @@ class Guild:
             ]
             for user_id, member in self.members.items()
         ]
-        self.members = {}
+        self.members_before, self.members = self.members, {}
         self._board_day = -1
         self.window_from = self.window_to = 0
         self._hour = _NO_WINDOW

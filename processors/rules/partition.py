@@ -6,7 +6,7 @@ there what it would have given without.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
@@ -122,6 +122,7 @@ class PartitionRules:
         self._top_ms = max((source.watermark_ms for _, source in tables.sources.items()), default=0)
         self._restored = False
         self._guild_state: dict[int, Keys] = {}
+        self._erased_reactions: dict[int, set[str]] = {}
 
     @property
     def pending_rows(self) -> int:
@@ -152,6 +153,7 @@ class PartitionRules:
         Yields:
             By table, keys to fetch before it is resumed.
         """
+        self._erased_reactions.clear()
         more: list[Event] = []
         yield self.keys(events, more)
         by_guild: dict[int, list[Event]] = {}
@@ -255,13 +257,22 @@ class PartitionRules:
         """Say which keys of a guild are stored, before an event that erases the guild is applied."""
         self._guild_state[guild_id] = keys
 
+    def name_reactions(self, guild_id: int, keys: Iterable[str]) -> Keys:
+        """Say which stored reactions of a guild name members whom these events erase, after their ``rounds``.
+
+        Returns:
+            What to fetch before the events are applied.
+        """
+        found = self._erased_reactions[guild_id] = set(keys)
+        return {"reactions": found | self.voice_of(guild_id).guild.reactions.touched}
+
     def place_erasure(self, position: int) -> None:
         """Say where the erasure that was just applied lies in the partition."""
         self._outbox.erased[-1][3] = position
 
     def _erase(self, voice: Voice, event: Erase) -> Outcome:
         if event.user_id is not None:
-            erase_member(voice, event)
+            erase_member(voice, event, self._erased_reactions.get(voice.guild.id, ()))
         else:
             erase_guild(voice, event, self._guild_state.pop(voice.guild.id, {}))
         return ERASURE

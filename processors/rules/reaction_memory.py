@@ -9,7 +9,7 @@ stream alone, never on when it is swept.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from hashlib import blake2b
 from typing import Final
 
@@ -17,13 +17,15 @@ from processors.rules.local_time import DAY_MS
 from processors.rules.records import GuildRecord, Reaction, ReactionBucket, ReactionList
 from processors.rules.tables import Tables
 
-__all__ = ["BUCKETS", "ReactionMemory", "bucket_key", "bucket_keys"]
+__all__ = ["BUCKETS", "NOBODY", "ReactionMemory", "bucket_key", "bucket_keys", "names_anyone"]
 
 #: Buckets of a message. Users' ids spread over them, so a crowd on one message makes no big record.
 BUCKETS: Final = 32
 #: Keys in one list of a day; a sweep handles one list at a time.
 _LISTED: Final = 200
 _EMOJI_CHARS: Final = 64
+#: In the place of an erased author; an author of 0 was never known. Erased people who reacted are -1, -2, and so on.
+NOBODY: Final = -1
 
 Keys = dict[str, set[str]]
 
@@ -44,15 +46,33 @@ def _name(user_id: int, emoji: str) -> str:
     return f"{user_id}:{emoji}"
 
 
+def names_anyone(bucket: ReactionBucket, user_ids: Collection[int]) -> bool:
+    """Whether a bucket names one of these people, as who reacted or whose message it was."""
+    return any(
+        reaction.author_id in user_ids or _user_of(name) in user_ids for name, reaction in bucket.reactions.items()
+    )
+
+
+def _user_of(name: str) -> int:
+    return int(name.split(":", 1)[0])
+
+
+def _nobodys(name: str, taken: Collection[str]) -> str:
+    """The name of a reaction whose user is nobody any more; not one that another such reaction has."""
+    emoji, number = name.split(":", 1)[1], NOBODY
+    while f"{number}:{emoji}" in taken:
+        number -= 1
+    return f"{number}:{emoji}"
+
+
 class ReactionMemory:
     """The reactions of one guild that are remembered.
 
     Attributes:
         grown: keys of buckets that grew since the last drain, by day of the clock.
-        touched: keys of all buckets that changed since then.
     """
 
-    __slots__ = ("_guild_key", "_memory_ms", "_record", "_tables", "grown", "touched")
+    __slots__ = ("_guild_key", "_memory_ms", "_record", "_tables", "_touched", "_touched_before", "grown")
 
     def __init__(self, tables: Tables, guild_key: str, record: GuildRecord, memory_ms: int) -> None:
         self._tables = tables
@@ -60,7 +80,19 @@ class ReactionMemory:
         self._record = record
         self._memory_ms = memory_ms
         self.grown: dict[int, list[str]] = {}
-        self.touched: set[str] = set()
+        self._touched: set[str] = set()
+        self._touched_before: set[str] = set()
+
+    @property
+    def touched(self) -> set[str]:
+        """Keys of buckets that may have grown since the last commit that is stored: one may be on its way."""
+        return self._touched | self._touched_before
+
+    def list_keys(self) -> set[str]:
+        """Keys of all lists."""
+        return {
+            self._list_key(day, number) for day, count in self._record.reaction_lists.items() for number in range(count)
+        }
 
     def advance(self, ts_ms: int) -> None:
         """Move the guild's reaction clock, which never goes back."""
@@ -80,7 +112,7 @@ class ReactionMemory:
             bucket.day = day
             self.grown.setdefault(day, []).append(key)
         buckets.put(key, bucket)
-        self.touched.add(key)
+        self._touched.add(key)
 
     def take(self, key: str, user_id: int, emoji: str, ts_ms: int) -> Reaction | None:
         """Forget a reaction that is removed at an instant; None where nothing is remembered of it."""
@@ -99,7 +131,7 @@ class ReactionMemory:
             if bucket is None:
                 continue
             for name in list(bucket.reactions):
-                user_id = int(name.split(":", 1)[0])
+                user_id = _user_of(name)
                 if emoji is None or name == _name(user_id, emoji):
                     reaction = bucket.reactions.pop(name)
                     if self._is_remembered(reaction, ts_ms):
@@ -107,19 +139,39 @@ class ReactionMemory:
             self._keep(key, bucket)
         return [(user_id, reaction) for user_id, _, reaction in sorted(taken, key=lambda its: its[:2])]
 
+    def forget(self, user_id: int, keys: Iterable[str]) -> None:
+        """Keep a member's reactions, and those to their messages, as nobody's.
+
+        Args:
+            user_id: who.
+            keys: of stored buckets that name them, loaded; those that changed since are known here.
+        """
+        buckets = self._tables.reactions
+        for key in {*keys, *self.touched}:
+            bucket = buckets.get(key)
+            if bucket is None or not names_anyone(bucket, (user_id,)):
+                continue
+            for name, reaction in list(bucket.reactions.items()):
+                if reaction.author_id == user_id:
+                    reaction.author_id = NOBODY
+                if _user_of(name) == user_id:
+                    del bucket.reactions[name]
+                    bucket.reactions[_nobodys(name, bucket.reactions)] = reaction
+            buckets.put(key, bucket)
+
     def people(self, keys: Iterable[str]) -> set[int]:
         """Everybody in loaded buckets: who reacted, and whose messages they were."""
         found: set[int] = set()
         for key in keys:
             bucket = self._tables.reactions.get(key)
             for name, reaction in bucket.reactions.items() if bucket is not None else ():
-                found.add(int(name.split(":", 1)[0]))
+                found.add(_user_of(name))
                 found.add(reaction.author_id)
-        return found - {0}
+        return {user_id for user_id in found if user_id > 0}
 
     def store_lists(self) -> None:
         """Write down which buckets grew since the last drain."""
-        self.touched.clear()
+        self._touched_before, self._touched = self._touched, set()
         if not self.grown:
             return
         lists = self._record.reaction_lists

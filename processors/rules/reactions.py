@@ -106,7 +106,7 @@ def _undo(voice: Voice, event: Event, user_id: int, reaction: Reaction, number: 
     for part, (someone, measure, points, reason) in enumerate(parts):
         if not someone:
             continue
-        who = 0 if guild.is_forgotten(someone, at_ms) else someone
+        who = 0 if someone < 0 or guild.is_forgotten(someone, at_ms) else someone
         row = guild.row_of_day(at_ms, reaction.day, (reaction.channel_id, who), who != 0 and guild.is_bot(who))
         row[measure] -= 1
         if who and measure == M.REACTIONS_GIVEN:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guildstream.events import Erase, Event
+from processors.erasure import erasures
 from processors.rules import TABLE_SPECS, Drained, Outcome, PartitionRules, RuleOptions, Tables, TableSpec
+from processors.rules.reaction_memory import names_anyone
 
 
 class NotLoadedError(LookupError):
@@ -191,6 +193,8 @@ class Shell:
     def chunk(self, events: Sequence[Event]) -> None:
         for keys in self.rules.rounds(events):
             self._prefetch(keys)
+        for guild, users in erasures(events)[1].items():
+            self._prefetch(self.rules.name_reactions(guild, self.buckets_of(guild, users)))
         apply = self.rules.apply
         for event in events:
             if event.__class__ is Erase and event.user_id is None:
@@ -203,6 +207,12 @@ class Shell:
     def guild_keys(self, guild: str) -> dict[str, set[str]]:
         """What is stored of a guild, as a scan finds it."""
         return {name: {key for key in stored if key.startswith(f"{guild}:")} for name, stored in self.stored.items()}
+
+    def buckets_of(self, guild: int, users: set[int]) -> set[str]:
+        """Stored reactions that name somebody, as a scan finds them."""
+        table = self.tables["reactions"]
+        stored = {key: table.spec.decode(value) for key, value in table.stored.items() if key.startswith(f"{guild}:")}
+        return {key for key, bucket in stored.items() if names_anyone(bucket, users)}
 
     def commit(self, *, early: bool = False) -> Drained:
         drained = self.rules.drain(early=early)
