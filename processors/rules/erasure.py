@@ -105,6 +105,7 @@ def erase_guild(voice: Voice, event: Erase, keys: Mapping[str, Iterable[str]]) -
         guild.tables.reaction_lists.delete(key)
     guild.outbox.drop_guild(guild.id)
     former = guild.record
-    left = GuildRecord(owner=former.owner, erased=former.erased, erased_ms=ts, keep_out=event.data.keep_out)
+    erased_ms, keep_out = max(ts, former.erased_ms), event.data.keep_out
+    left = GuildRecord(owner=former.owner, erased=former.erased, erased_ms=erased_ms, keep_out=keep_out)
     guild.begin_anew(left)
     guild.outbox.erased.append([guild.id, None, ts, -1, event.data.keep_out, event_id(event)])

@@ -57,6 +57,13 @@ def _user_of(name: str) -> int:
     return int(name.split(":", 1)[0])
 
 
+def _order(taken: tuple[int, str, Reaction]) -> tuple[int, int, str, int, int]:
+    """By user and emoji; what is nobody's, by what it is, so that the numbers of nobodies mean nothing."""
+    user_id, name, reaction = taken
+    at_ms, emoji = (reaction.at_ms if user_id < 0 else 0), name.split(":", 1)[1]
+    return max(user_id, 0), at_ms, emoji, reaction.channel_id, reaction.author_id
+
+
 def _nobodys(name: str, taken: Collection[str]) -> str:
     """The name of a reaction whose user is nobody any more; not one that another such reaction has."""
     emoji, number = name.split(":", 1)[1], NOBODY
@@ -137,7 +144,7 @@ class ReactionMemory:
                     if self._is_remembered(reaction, ts_ms):
                         taken.append((user_id, name, reaction))
             self._keep(key, bucket)
-        return [(user_id, reaction) for user_id, _, reaction in sorted(taken, key=lambda its: its[:2])]
+        return [(user_id, reaction) for user_id, _, reaction in sorted(taken, key=_order)]
 
     def forget(self, user_id: int, keys: Iterable[str]) -> None:
         """Keep a member's reactions, and those to their messages, as nobody's.

@@ -96,7 +96,7 @@ def reaction_clear(voice: Voice, event: ReactionClear, _owned: bool) -> None:
 
 
 def _undo(voice: Voice, event: Event, user_id: int, reaction: Reaction, number: int) -> None:
-    """Book one less, and the points back, at the time of the addition; for nobody where it is forgotten whose."""
+    """Book one less, and the points back, at the time of the addition; for nobody where they were erased."""
     guild, at_ms = voice.guild, reaction.at_ms
     place = (at_ms, reaction.day, reaction.channel_id)
     parts = (
@@ -106,7 +106,7 @@ def _undo(voice: Voice, event: Event, user_id: int, reaction: Reaction, number: 
     for part, (someone, measure, points, reason) in enumerate(parts):
         if not someone:
             continue
-        who = 0 if someone < 0 or guild.is_forgotten(someone, at_ms) else someone
+        who = max(someone, 0)
         row = guild.row_of_day(at_ms, reaction.day, (reaction.channel_id, who), who != 0 and guild.is_bot(who))
         row[measure] -= 1
         if who and measure == M.REACTIONS_GIVEN:

@@ -6,6 +6,7 @@ import asyncio
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,3 +105,26 @@ async def test_a_pane_is_shown_though_no_further_entry_comes(redis_url: str) -> 
         await app.consumer.stop_lanes()
         await app.stop()
     assert [row[-1][0] for entry in entries for row in entry.activity] == [1]
+
+
+async def test_an_erased_member_is_in_no_state_board_or_notice(redis_url: str) -> None:
+    reaction = {"channel_id": 7, "data": {"message_id": 1, "emoji": "x", "author_id": 9}}
+    payloads = [
+        message(0),
+        message(1, type="adjust", data={"xp": 300}),
+        message(2, type="adjust", user_id=8, data={"xp": 300}),
+        message(3, type="reaction_add", user_id=8, **reaction),
+        message(4, type="reaction_add", **reaction),
+    ]
+    publish(redis_url, [orjson.dumps(its) for its in payloads])
+    await process(redis_url, len(payloads))
+    with connect_redis(redis_url) as client:
+        assert {orjson.loads(fields[b"n"])["user_id"] for _, fields in client.xrange(KEYS.notices)} == {8, 9}
+    publish(redis_url, [orjson.dumps(message(5, type="erase", data={}))])
+    await process(redis_url, len(payloads) + 1)
+    with connect_redis(redis_url) as client:
+        assert client.hkeys(KEYS.state("members")) == [b"%d:8" % GUILD]
+        buckets = [msgspec.msgpack.decode(value) for value in client.hvals(KEYS.state("reactions"))]
+        assert {(name, its[4]) for bucket in buckets for name, its in bucket[2].items()} == {("8:x", -1), ("-1:x", -1)}
+        assert {orjson.loads(fields[b"n"])["user_id"] for _, fields in client.xrange(KEYS.notices)} == {8}
+        assert [client.zscore(KEYS.board(GUILD, "all"), who) is None for who in ("8", "9")] == [False, True]

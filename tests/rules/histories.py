@@ -82,6 +82,33 @@ MOVE = st.fixed_dictionaries(
 )
 
 
+def wild_moves(seed: int) -> list[dict[str, Any]]:
+    """What ``MOVE`` gives, without a search for the shortest one that fails: for many histories in a row."""
+    rnd = random.Random(seed)
+    return [_wild_move(rnd) for _ in range(rnd.randint(1, 80))]
+
+
+def _wild_move(rnd: random.Random) -> dict[str, Any]:
+    return {
+        "kind": rnd.choice(KINDS),
+        "step": rnd.choice(STEPS_MS),
+        "late": rnd.choice((0, 0, 0, 0, 1, 45_000, 4_000_000)),
+        "source": rnd.choice("aaaabcd"),
+        "guild": rnd.choice(tuple(GUILDS)),
+        "user": rnd.choice(USERS),
+        "channel": rnd.choice((*CHANNELS, None)),
+        "flags": _wild_flags(rnd),
+        "bot": rnd.random() < 0.25,
+        "number": rnd.randint(0, 200),
+        "states": {user: (rnd.choice(CHANNELS), _wild_flags(rnd)) for user in USERS if rnd.random() < 0.5},
+    }
+
+
+def _wild_flags(rnd: random.Random) -> ev.VoiceFlags:
+    names = ("self_mute", "self_deaf", "mute", "stream", "video", "suppress")
+    return ev.VoiceFlags(**{name: rnd.random() < 0.4 for name in names})
+
+
 GRID_MS = (0, 0, 1, 15_000, 15_000, 30_000, 30_000, 45_000, 60_000, 60_000, 120_000, 900_000, 3_600_000)
 QUIET_KINDS = (
     "erase",

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 
 from guildstream.measures import MEASURES
 
+from .oracle_erasure import erase_guild, erase_member
+
 HOUR, MINUTE, WINDOW = 3_600_000, 60_000, 60_000
 
 
@@ -37,7 +39,8 @@ class Reacted:
 
     ts: int
     clock: int
-    rows: list[tuple[dict[str, int], str, int, tuple[int, int]]]
+    channel: int
+    rows: list[list[Any]]
 
 
 @dataclass
@@ -49,7 +52,7 @@ class Person:
 
 @dataclass
 class Seg:
-    guild: int
+    guild: int | None
     user: int
     channel: int
     start: int
@@ -85,17 +88,26 @@ class Oracle:
         self.flow: list[list[Any]] = []
         #: Since when a guild is unavailable.
         self.outage: dict[int, int] = {}
+        #: Of erased members: whether they are kept out, and when.
+        self.erased: dict[tuple[int, int], tuple[bool, int]] = {}
+        #: The same of erased guilds.
+        self.gone: dict[int, tuple[bool, int]] = {}
+        #: Erased members live on as numbers below 0, each their own, and are nobody at the end.
+        self.nobodies = 0
 
     def feed(self, event: Any) -> None:
         self.outcomes.append(self._feed(event))
-        # A day of heartbeats into an outage nothing can say any more how voice went on.
+        self.give_up()
+
+    def give_up(self) -> None:
+        """A day of heartbeats into an outage nothing can say any more how voice went on."""
         for guild, since in self.outage.items():
             if self.beat[self.owner[guild]] - since >= 86_400_000:
                 for user in list(self.inside[guild]):
                     self.close(guild, user, "outage")
 
     def _feed(self, event: Any) -> str:
-        session, ts, guild = event.session, event.ts, event.guild_id
+        session, ts = event.session, event.ts
         if event.type == "heartbeat":
             if ts > self.last[session]:
                 self.final.discard(session)
@@ -110,6 +122,13 @@ class Oracle:
         self.seen[session] = identity
         self.last[session] = max(self.last[session], ts)
         self.final.discard(session)
+        if event.type == "erase":
+            self.on_erase(event)
+            return "ERASURE"
+        return "ERASED" if self.refuses(event) else self._count(event)
+
+    def _count(self, event: Any) -> str:
+        session, guild = event.session, event.guild_id
         if event.type in ("settings", "adjust", "gap"):
             if event.type == "adjust":
                 self.on_adjust(event, False)
@@ -119,8 +138,32 @@ class Oracle:
                 return "SUPERSEDED"
             getattr(self, "on_" + event.type)(event, False)
             return "ACCEPTED"
+        self.give_up()
         getattr(self, "on_" + event.type)(event, True)
         return "ACCEPTED"
+
+    def refuses(self, event: Any) -> bool:
+        keep_out, gone_ms = self.gone.get(event.guild_id, (False, -1))
+        if keep_out or event.ts <= gone_ms:
+            return True
+        return self.is_forgotten(event.guild_id, event.user_id, event.ts)
+
+    def is_forgotten(self, guild: int, user: int | None, ts: int) -> bool:
+        keep_out, erased_ms = self.erased.get((guild, user or 0), (False, -1))
+        return keep_out or ts <= erased_ms
+
+    def on_erase(self, event: Any) -> None:
+        guild, user = event.guild_id, event.user_id
+        if user is None:
+            erase_guild(self, guild)
+            self.gone[guild] = (event.data.keep_out, max(event.ts, self.gone.get(guild, (False, -1))[1]))
+            return
+        if user in self.inside[guild]:
+            self.advance(guild, event.ts)
+            self.close(guild, user, "erase")
+        self.nobodies -= 1
+        erase_member(self, guild, user, self.nobodies)
+        self.erased[guild, user] = (event.data.keep_out, max(event.ts, self.erased.get((guild, user), (False, -1))[1]))
 
     def _passes(self, guild: int, event: Any) -> bool:
         owner = self.owner.get(guild)
@@ -230,7 +273,9 @@ class Oracle:
 
     def on_voice_snapshot(self, event: Any, _owned: bool) -> None:
         guild = event.guild_id
-        states = {state.user_id: state for state in event.data.states}
+        states = {
+            state.user_id: state for state in event.data.states if not self.is_forgotten(guild, state.user_id, event.ts)
+        }
         self.count(guild, self.now(guild))
         moved = set()
         for user, person in list(self.inside[guild].items()):
@@ -279,10 +324,11 @@ class Oracle:
     def on_reaction_add(self, event: Any, _owned: bool) -> None:
         guild, data = event.guild_id, event.data
         points = self.settings[guild].get("reaction", {})
+        author = None if self.is_forgotten(guild, data.author_id, event.ts) else data.author_id
         rows = []
         for user, measure, kind in (
             (event.user_id, "reactions_given", "given"),
-            (data.author_id, "reactions_received", "received"),
+            (author, "reactions_received", "received"),
         ):
             if user is not None:
                 row = self._row(event, user)
@@ -290,10 +336,10 @@ class Oracle:
                 row[measure] += 1
                 row["xp"] += xp
                 self.xp[guild, user] += xp
-                rows.append((row, measure, xp, (guild, user)))
+                rows.append([row, measure, xp, (guild, user)])
         self.clock[guild] = max(self.clock[guild], event.ts)
         key = (guild, data.message_id, data.emoji, event.user_id)
-        self.reactions[key] = Reacted(event.ts, self.clock[guild], rows)
+        self.reactions[key] = Reacted(event.ts, self.clock[guild], event.channel_id, rows)
 
     def on_reaction_remove(self, event: Any, _owned: bool) -> None:
         self.clock[event.guild_id] = max(self.clock[event.guild_id], event.ts)
@@ -302,9 +348,16 @@ class Oracle:
 
     def on_reaction_clear(self, event: Any, _owned: bool) -> None:
         self.clock[event.guild_id] = max(self.clock[event.guild_id], event.ts)
-        for key in sorted(self.reactions, key=lambda its: (its[3], its[2])):
+        for key in sorted(self.reactions, key=self._order):
             if key[:2] == (event.guild_id, event.data.message_id) and event.data.emoji in (None, key[2]):
                 self._take_back(key, event.ts)
+
+    def _order(self, key: tuple[int, int, str, int]) -> tuple[int, ...]:
+        """By user and emoji; erased people first, by what there is of their reactions."""
+        _, _, emoji, user = key
+        reacted = self.reactions[key]
+        author = reacted.rows[1][3][1] if len(reacted.rows) > 1 else 0
+        return max(user, 0), reacted.ts if user < 0 else 0, ord(emoji), reacted.channel, max(author, -1)
 
     def on_adjust(self, event: Any, _owned: bool) -> None:
         """Only of guilds without points for voice, where what somebody has is at hand."""
@@ -327,10 +380,10 @@ class Oracle:
             return False
         for row, measure, points, who in found.rows:
             # Elsewhere nothing but its own removal takes points, so they are there.
-            taken = min(points, self.xp[who]) if "voice" in self.settings[who[0]] else points
+            taken = min(points, self.xp[who]) if "voice" in self.settings[who[0]] and who[1] > 0 else points
             row[measure] -= 1
             row["xp"] -= taken
-            self.xp[who] -= taken
+            self.xp[who] -= taken if who[1] > 0 else 0
         return True
 
     def on_member_join(self, event: Any, _owned: bool) -> None:
@@ -419,5 +472,8 @@ class Oracle:
         return pieces
 
     def table(self) -> dict[tuple[int, ...], list[int]]:
-        rows = {key: [row.get(name, 0) for name in MEASURES] for key, row in self.rows.items()}
+        rows: dict[tuple[int, ...], list[int]] = defaultdict(lambda: [0] * len(MEASURES))
+        for key, row in self.rows.items():
+            sums = rows[*key[:4], max(key[4], 0)]
+            sums[:] = [a + row.get(name, 0) for a, name in zip(sums, MEASURES, strict=True)]
         return {key: row for key, row in rows.items() if any(row)}

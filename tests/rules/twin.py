@@ -50,6 +50,7 @@ class DictTable:
         self.deleted.discard(key)
 
     def delete(self, key: str) -> None:
+        self.loaded.add(key)
         self.cache.pop(key, None)
         self.dirty.discard(key)
         self.deleted.add(key)
