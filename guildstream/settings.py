@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     reaction_memory_days: int = Field(
         7, ge=1, le=366, description="How long a reaction can be taken back, in days of event time."
     )
+    purge_days: int = Field(
+        30, ge=0, le=3660, description="A guild is erased so long after the bot was removed from it, in days; 0: never."
+    )
     erasure_key: SecretStr = Field(
         SecretStr(""), description="Keys the hashes that remain of erased members; set it once, before the first."
     )

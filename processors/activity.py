@@ -6,7 +6,7 @@ daily cap, and the order between them must not depend on how the input was cut i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
@@ -20,7 +20,7 @@ from guildstream.events import Event
 from guildstream.results import Results, encode_results
 from guildstream.settings import Settings
 from processors.boards import drop_boards, write_boards
-from processors.erasure import name_erased
+from processors.erasure import name_erased, purge
 from processors.rules.options import RuleOptions
 from processors.rules.partition import Outcome, PartitionRules
 from processors.rules.tables import TABLE_SPECS, Tables
@@ -31,6 +31,9 @@ __all__ = ["EVENTS", "STATES", "Activity", "dropped_ranges", "rule_options"]
 EVENTS: Final = "events"
 #: Un-emitted window rows in memory beyond which an early pane comes at once.
 _PENDING_ROWS: Final = 20_000
+
+#: The position of each entry's first event, and its events.
+_Decoded = list[tuple[int, Sequence[Event | None]]]
 
 STATES: Final = tuple(KeyedState(spec.name, spec.encode, spec.decode, spec.preload) for spec in TABLE_SPECS)
 
@@ -50,6 +53,7 @@ def rule_options(settings: Settings) -> RuleOptions:
         window_ms=settings.window_seconds * 1000,
         grace_ms=int(settings.grace_seconds * 1000),
         reaction_memory_ms=settings.reaction_memory_days * 86_400_000,
+        purge_ms=settings.purge_days * 86_400_000,
         erasure_key=blake2b(settings.erasure_key.get_secret_value().encode(), digest_size=32).digest(),
     )
 
@@ -91,18 +95,27 @@ class Activity:
         if not work.ready:
             await partition.prefetch(work.rules.initial_keys())
             work.ready = True
-        decoded = [(entry.position, self._decode(chunk, entry, work)) for entry in chunk.entries]
+        decoded: _Decoded = [(entry.position, self._decode(chunk, entry, work)) for entry in chunk.entries]
         flat = [event for _, events in decoded for event in events if event]
         for keys in work.rules.rounds(flat):
             await partition.prefetch(keys)
         await name_erased(partition, work.rules, flat)
+        for guild_id in work.rules.purges():
+            await purge(partition, work.rules, guild_id, chunk.entries[0].position)
+        await self._apply(partition, work, decoded)
+
+    async def _apply(self, partition: Partition, work: _Work, decoded: _Decoded) -> None:
+        """Apply events in order, and note those that are dropped."""
         counts = dict.fromkeys(_COUNTERS, 0)
+        removed = work.rules.removed
         apply, dropped, accepted = work.rules.apply, work.dropped, Outcome.ACCEPTED
         for position, events in decoded:
             for index, event in enumerate(events):
                 if event is None:
                     dropped.append(position + index)
                     continue
+                if removed and event.guild_id in removed and work.rules.outlives(event):
+                    await purge(partition, work.rules, int(event.guild_id or 0), position + index)
                 outcome = apply(event)
                 counts[outcome] += 1
                 if outcome is accepted:

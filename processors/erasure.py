@@ -13,7 +13,7 @@ from processors.rules.reaction_memory import Keys, names_anyone
 from processors.rules.tables import TABLE_SPECS
 from processors.transport import Partition
 
-__all__ = ["erasures", "name_erased"]
+__all__ = ["erasures", "name_erased", "purge"]
 
 _SCANNED: Final = 1000
 _REACTIONS: Final = next(spec for spec in TABLE_SPECS if spec.name == "reactions")
@@ -35,6 +35,24 @@ async def name_erased(partition: Partition, rules: PartitionRules, events: Seque
         await partition.prefetch(rules.name_reactions(guild_id, keys))
     if guilds or members:
         await _delete_notices(partition, [event for event in events if isinstance(event, Erase)])
+
+
+async def purge(partition: Partition, rules: PartitionRules, guild_id: int, position: int) -> None:
+    """Forget a removed guild whose time is over.
+
+    Args:
+        partition: of the guild.
+        rules: name the guild in ``purges``, or an event of it in ``outlives``.
+        guild_id: the guild.
+        position: of the first event that comes after.
+
+    Raises:
+        redis.RedisError: Redis can't be reached; nothing was changed.
+    """
+    await partition.prefetch({"guilds": {str(guild_id)}})
+    rules.name_guild_state(guild_id, await _stored_keys(partition, guild_id))
+    rules.purge(guild_id)
+    rules.place_erasure(position - 1)
 
 
 def erasures(events: Iterable[Event]) -> tuple[set[int], dict[int, set[int]]]:

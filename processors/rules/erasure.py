@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from guildstream.events import Erase, snowflake
-from processors.rules.awards import event_id
+from processors.rules.awards import derived_id, event_id
 from processors.rules.guild import Guild
 from processors.rules.records import GuildRecord
 from processors.rules.voice import Voice
 
-__all__ = ["erase_guild", "erase_member"]
+__all__ = ["erase_guild", "erase_member", "purge_guild"]
 
 _GUILD: Final = 4
 _USER: Final = 6
@@ -86,7 +86,30 @@ def erase_guild(voice: Voice, event: Erase, keys: Mapping[str, Iterable[str]]) -
         event: names no user.
         keys: of all state of the guild that may be stored, by table.
     """
-    guild, ts = voice.guild, event.ts
+    identity = event_id(event)
+    _begin_anew(voice, keys, event.ts, keep_out=event.data.keep_out)
+    voice.guild.outbox.erased.append([voice.guild.id, None, event.ts, -1, event.data.keep_out, identity])
+
+
+def purge_guild(voice: Voice, keys: Mapping[str, Iterable[str]], removed_ms: int) -> None:
+    """Forget a guild that the bot was removed from long ago.
+
+    Args:
+        voice: the guild's.
+        keys: of all state of the guild that may be stored, by table.
+        removed_ms: when; whatever is not newer will be dropped.
+    """
+    guild = voice.guild
+    keep_out = guild.record.keep_out
+    _begin_anew(voice, keys, removed_ms, keep_out=keep_out)
+    identity = derived_id(b"purge", guild.id, removed_ms)
+    guild.outbox.erased.append([guild.id, None, removed_ms, -1, keep_out, identity])
+
+
+def _begin_anew(voice: Voice, keys: Mapping[str, Iterable[str]], ts: int, *, keep_out: bool) -> None:
+    guild = voice.guild
+    guild.outbox.removed.pop(guild.id, None)
+    guild.tables.removals.delete(guild.key)
     for segment in list(voice.segments.values()):
         guild.tables.voice.delete(guild.key_of(segment.user_id))
         guild.tables.members.unpin(guild.key_of(segment.user_id))
@@ -105,7 +128,6 @@ def erase_guild(voice: Voice, event: Erase, keys: Mapping[str, Iterable[str]]) -
         guild.tables.reaction_lists.delete(key)
     guild.outbox.drop_guild(guild.id)
     former = guild.record
-    erased_ms, keep_out = max(ts, former.erased_ms), event.data.keep_out
+    erased_ms = max(ts, former.erased_ms)
     left = GuildRecord(owner=former.owner, erased=former.erased, erased_ms=erased_ms, keep_out=keep_out)
     guild.begin_anew(left)
-    guild.outbox.erased.append([guild.id, None, ts, -1, event.data.keep_out, event_id(event)])

@@ -66,6 +66,7 @@ class Outbox:
         sessions: the latest row of each segment, by its id.
         commands: uses by ``(bucket_ms, guild_id, channel_id, user_id, name, kind)``.
         pending_rows: rows in un-emitted windows; these stay across drains.
+        removed: guilds that the bot was removed from, by when; these stay too.
     """
 
     sessions: dict[bytes, SessionRow] = field(default_factory=dict)
@@ -81,6 +82,7 @@ class Outbox:
     erased_guilds: set[int] = field(default_factory=set)
     counters: Counter[str] = field(default_factory=Counter)
     pending_rows: int = 0
+    removed: dict[int, int] = field(default_factory=dict)
 
     def take(self) -> Drained:
         """Hand over everything but activity and totals, and start anew."""

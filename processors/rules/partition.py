@@ -6,7 +6,7 @@ there what it would have given without.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
@@ -37,7 +37,7 @@ from guildstream.events import (
     snowflake,
 )
 from processors.rules import adjustments, messages, reactions, voice_events
-from processors.rules.erasure import erase_guild, erase_member
+from processors.rules.erasure import erase_guild, erase_member, purge_guild
 from processors.rules.guild import Guild
 from processors.rules.local_time import HOUR_MS
 from processors.rules.options import RuleOptions
@@ -113,6 +113,7 @@ class PartitionRules:
         self._options = options
         self._grace_ms = options.grace_ms
         self._outbox = Outbox()
+        self._outbox.removed = {int(key): its.removed_ms for key, its in tables.removals.items()}
         self._guilds: dict[int, Voice] = {}
         self._member_keys: dict[int, dict[int, str]] = {}
         self._keys_made = 0
@@ -265,6 +266,42 @@ class PartitionRules:
         """
         found = self._erased_reactions[guild_id] = set(keys)
         return {"reactions": found | self.voice_of(guild_id).guild.reactions.touched}
+
+    @property
+    def removed(self) -> Collection[int]:
+        """Guilds that the bot was removed from; of their events ``outlives`` must be asked before they are applied."""
+        return self._outbox.removed
+
+    def purges(self) -> list[int]:
+        """Removed guilds whose time is over: of each, ``purge`` is to be called, and its place told."""
+        if not self._options.purge_ms or not self._outbox.removed:
+            return []
+        over_ms = self._latest_ms() - self._options.purge_ms
+        return [guild_id for guild_id, removed_ms in self._outbox.removed.items() if removed_ms <= over_ms]
+
+    def outlives(self, event: Event) -> bool:
+        """Whether the time of a removed guild is over where this event of it comes: ``purge`` it before.
+
+        If not, and the event shows that the bot is back, the guild counts as never removed.
+        """
+        guild_id: Any = event.guild_id
+        removed_ms, purge_ms = self._outbox.removed[guild_id], self._options.purge_ms
+        if purge_ms and max(self._latest_ms(), event.ts - self._grace_ms) - removed_ms >= purge_ms:
+            return True
+        kind = event.__class__
+        if event.ts > removed_ms and kind is not GuildRemove and kind not in NEVER_OWN:
+            del self._outbox.removed[guild_id]
+            self._tables.removals.delete(str(guild_id))
+        return False
+
+    def purge(self, guild_id: int) -> None:
+        """Forget a removed guild whose time is over; ``name_guild_state`` and ``place_erasure`` as for an erasure."""
+        removed_ms, keys = self._outbox.removed[guild_id], self._guild_state.pop(guild_id, {})
+        purge_guild(self.voice_of(guild_id), keys, removed_ms)
+
+    def _latest_ms(self) -> int:
+        """The partition's highest watermark."""
+        return max(self._top_ms, max((its.watermark_ms for its in self._touched.values()), default=0))
 
     def place_erasure(self, position: int) -> None:
         """Say where the erasure that was just applied lies in the partition."""

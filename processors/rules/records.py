@@ -21,6 +21,7 @@ __all__ = [
     "Reaction",
     "ReactionBucket",
     "ReactionList",
+    "Removal",
     "Segment",
     "SourceRecord",
     "codec_of",
@@ -182,6 +183,13 @@ class ReactionList(Struct, array_like=True, gc=False):
 
     version: int
     keys: list[str]
+
+
+class Removal(Struct, array_like=True, gc=False):
+    """A guild that the bot was removed from, and not seen since."""
+
+    version: int
+    removed_ms: int
 
 
 class Segment(Struct, array_like=True, gc=False):

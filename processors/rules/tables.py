@@ -11,6 +11,7 @@ from processors.rules.records import (
     MemberRecord,
     ReactionBucket,
     ReactionList,
+    Removal,
     Segment,
     SourceRecord,
     codec_of,
@@ -66,6 +67,7 @@ class Tables:
         members: by ``guild:user``; on demand.
         reactions: what may be taken back, by ``guild:message:bucket``; on demand.
         reaction_lists: which of these grew on a day, by ``guild:day:number``; on demand.
+        removals: guilds that the bot was removed from, by guild id; preloaded.
     """
 
     sources: Table[SourceRecord]
@@ -75,6 +77,7 @@ class Tables:
     members: Table[MemberRecord]
     reactions: Table[ReactionBucket]
     reaction_lists: Table[ReactionList]
+    removals: Table[Removal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +105,5 @@ TABLE_SPECS: Final = (
     TableSpec("members", *codec_of(MemberRecord), preload=False),
     TableSpec("reactions", *codec_of(ReactionBucket), preload=False),
     TableSpec("reaction_lists", *codec_of(ReactionList), preload=False),
+    TableSpec("removals", *codec_of(Removal), preload=True),
 )

@@ -26,6 +26,7 @@ from processors.rules.conditions import BOT, INFERRED, flag_bits
 from processors.rules.guild import Guild
 from processors.rules.messages import required
 from processors.rules.policy import policy_of
+from processors.rules.records import Removal
 from processors.rules.voice import Voice
 
 __all__ = [
@@ -157,9 +158,13 @@ def guild_unavailable(voice: Voice, event: GuildUnavailable, owned: bool) -> Non
 
 
 def guild_remove(voice: Voice, event: GuildRemove, owned: bool) -> None:
-    """The bot was removed: everybody's voice ends."""
-    if owned:
-        _close_all(voice, event.ts, "guild_remove", None)
+    """The bot was removed: everybody's voice ends, and after a while the guild is erased."""
+    if not owned:
+        return
+    _close_all(voice, event.ts, "guild_remove", None)
+    guild = voice.guild
+    guild.outbox.removed[guild.id] = event.ts
+    guild.tables.removals.put(guild.key, Removal(1, event.ts))
 
 
 def channel_delete(voice: Voice, event: ChannelDelete, owned: bool) -> None:

@@ -128,3 +128,19 @@ async def test_an_erased_member_is_in_no_state_board_or_notice(redis_url: str) -
         assert {(name, its[4]) for bucket in buckets for name, its in bucket[2].items()} == {("8:x", -1), ("-1:x", -1)}
         assert {orjson.loads(fields[b"n"])["user_id"] for _, fields in client.xrange(KEYS.notices)} == {8}
         assert [client.zscore(KEYS.board(GUILD, "all"), who) is None for who in ("8", "9")] == [False, True]
+
+
+async def test_a_guild_is_purged_a_month_after_its_removal(redis_url: str) -> None:
+    start = message(0)["ts"]
+    heartbeat = {"v": 1, "type": "heartbeat", "ts": start + 31 * 86_400_000, "session": "s"}
+    payloads = [message(0), message(1, type="guild_remove", data={}), heartbeat]
+    publish(redis_url, [orjson.dumps(its) for its in payloads[:2]])
+    await process(redis_url, 2)
+    publish(redis_url, [orjson.dumps(heartbeat), orjson.dumps(heartbeat)])
+    await process(redis_url, 4)
+    publish(redis_url, [orjson.dumps(heartbeat)])
+    results = await process(redis_url, 5)
+    (row,) = [row for entry in results for row in entry.erased]
+    assert row[:3] == [GUILD, None, start + 1000]
+    with connect_redis(redis_url) as client:
+        assert not client.exists(KEYS.state("members"), KEYS.state("removals"), KEYS.board(GUILD, "all"))

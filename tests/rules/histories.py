@@ -29,6 +29,8 @@ CHANNELS = (201, 202, 203)
 ADJUSTED = 299
 #: Session to shard.
 SOURCES = {"a": 0, "b": None, "c": 1, "d": None}
+#: So that some removed guilds don't come back in time.
+PURGE_MS = 2 * 86_400_000
 STEPS_MS = (0, 0, 0, 1, 137, 999, 20_000, 29_999, 30_000, 40_000, 59_999, 60_000, 60_001, 180_000, 1_700_000, 3_600_000)
 DAY_MS = 86_400_000
 
@@ -40,6 +42,7 @@ KINDS = (
     "member_leave",
     "channel_delete",
     "guild_unavailable",
+    "guild_remove",
     "guild_update",
     *("reaction_add",) * 3,
     *("reaction_remove",) * 3,
@@ -118,6 +121,7 @@ QUIET_KINDS = (
     "guild_update",
     "voice_snapshot",
     "guild_unavailable",
+    "guild_remove",
     "channel_delete",
 )
 
@@ -258,5 +262,7 @@ def _event(move: dict[str, Any], ts: int, seq: int) -> ev.Event:  # noqa: C901, 
             return ev.Erase(**{**common, **whole}, data=ev.EraseData(keep_out=number % 11 == 0))
         case "member_leave":
             return ev.MemberLeave(**common)
+        case "guild_remove":
+            return ev.GuildRemove(**{**common, "user_id": None})
         case _:
             return ev.GuildUnavailable(**{**common, "user_id": None})

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from guildstream.measures import MEASURES
 
+from .histories import PURGE_MS
 from .oracle_erasure import erase_guild, erase_member
 
 HOUR, MINUTE, WINDOW = 3_600_000, 60_000, 60_000
@@ -92,12 +93,40 @@ class Oracle:
         self.erased: dict[tuple[int, int], tuple[bool, int]] = {}
         #: The same of erased guilds.
         self.gone: dict[int, tuple[bool, int]] = {}
+        #: Since when the bot is not in a guild, and how far the partition has come.
+        self.removed: dict[int, int] = {}
+        self.top = 0
         #: Erased members live on as numbers below 0, each their own, and are nobody at the end.
         self.nobodies = 0
 
     def feed(self, event: Any) -> None:
+        self.top = max(self.top, event.ts - (0 if event.type == "heartbeat" else 5000))
+        if event.guild_id in self.removed:
+            self.purge(event.guild_id)
+            if event.type not in ("guild_remove", "settings", "adjust", "gap", "erase"):
+                self.come_back(event.guild_id, event.ts)
         self.outcomes.append(self._feed(event))
         self.give_up()
+
+    def purge(self, guild: int) -> None:
+        """Erase a guild that the bot was removed from long ago."""
+        removed = self.removed[guild]
+        if self.top - removed >= PURGE_MS:
+            erase_guild(self, guild)
+            keep_out, erased_ms = self.gone.get(guild, (False, -1))
+            self.gone[guild] = (keep_out, max(removed, erased_ms))
+
+    def come_back(self, guild: int, ts: int) -> None:
+        if guild in self.removed and ts > self.removed[guild]:
+            del self.removed[guild]
+
+    def on_guild_remove(self, event: Any, owned: bool) -> None:
+        if owned:
+            self.removed[event.guild_id] = event.ts
+            if self.inside[event.guild_id]:
+                self.advance(event.guild_id, event.ts)
+                for user in list(self.inside[event.guild_id]):
+                    self.close(event.guild_id, user, "guild_remove")
 
     def give_up(self) -> None:
         """A day of heartbeats into an outage nothing can say any more how voice went on."""
@@ -429,6 +458,8 @@ class Oracle:
 
     def finish(self) -> None:
         """Everything counted to where each guild's voice stands, then added up."""
+        for guild in list(self.removed):
+            self.purge(guild)
         for guild in list(self.inside):
             self.count(guild, self.now(guild))
         active: dict[tuple[int, int], int] = defaultdict(int)

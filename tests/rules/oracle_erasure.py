@@ -47,4 +47,5 @@ def erase_guild(oracle: Oracle, guild: int) -> None:
     oracle.afk[guild] = None
     oracle.frozen.discard(guild)
     oracle.outage.pop(guild, None)
+    oracle.removed.pop(guild, None)
     oracle.settings[guild], oracle.zones[guild] = {}, ZoneInfo("UTC")

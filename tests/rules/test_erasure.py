@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from guildstream import events as ev
 from guildstream.measures import M
+from processors.rules import RuleOptions
 
 from .histories import GUILDS, MOVE, build
 from .twin import Shell
@@ -106,3 +107,61 @@ def test_an_older_erasure_of_a_guild_brings_nothing_back() -> None:
     shell.chunk([event(ev.Erase, 1, T0 + 1000, None), event(ev.Erase, 2, T0, None), late])
     shell.commit(early=True)
     assert [outcome.name for outcome in shell.outcomes] == ["ERASURE", "ERASURE", "ERASED"]
+
+
+DAY = 86_400_000
+
+
+def beat(ts: int) -> ev.Heartbeat:
+    return ev.Heartbeat(v=1, ts=ts, session="s")
+
+
+def removed_guild() -> list[ev.Event]:
+    """A guild with something of everything, that the bot is removed from at ``T0`` + 10 s."""
+    voice = event(ev.VoiceState, 4, T0 + 4, ANN)
+    message = event(ev.MessageCreate, 5, T0 + 5, ANN, data=ev.MessageData(message_id=1))
+    return [reaction(1, ANN, BOB), voice, message, event(ev.GuildRemove, 6, T0 + 10_000, None)]
+
+
+def test_a_guild_is_erased_a_month_after_the_bot_was_removed() -> None:
+    shell = Shell()
+    shell.chunk(removed_guild())
+    shell.commit(early=True)
+    assert [row[8] for row in shell.sums.sessions.values()] == ["guild_remove"]
+    shell.hand_over()
+    shell.chunk([beat(T0 + 9_999 + 30 * DAY)])
+    shell.commit()
+    assert {ANN, BOB} <= stored_numbers(shell)
+    shell.chunk([beat(T0 + 10_000 + 30 * DAY)])
+    shell.commit()
+    assert {ANN, BOB}.isdisjoint(stored_numbers(shell))
+    assert (shell.sums.activity, shell.sums.sessions, shell.sums.totals) == ({}, {}, {})
+    ((guild, user, erased_ms, *_),) = shell.sums.erased
+    assert (guild, user, erased_ms) == (GUILD, None, T0 + 10_000)
+    assert shell.stored["removals"] == {}
+
+
+def test_a_guild_that_comes_back_in_time_keeps_everything() -> None:
+    shell = Shell()
+    shell.chunk(removed_guild())
+    shell.chunk([event(ev.GuildUpdate, 7, T0 + 29 * DAY, None), beat(T0 + 90 * DAY)])
+    shell.commit(early=True)
+    assert shell.sums.erased == []
+    assert shell.sums.totals[GUILD, ANN][5] == 1
+
+
+def test_a_guild_that_comes_back_too_late_begins_anew_whatever_the_chunks() -> None:
+    later = event(ev.MessageCreate, 7, T0 + 31 * DAY, BOB, data=ev.MessageData(message_id=2))
+    for pieces in ([[*removed_guild(), later]], [[its] for its in (*removed_guild(), later)]):
+        shell = Shell()
+        for chunk in pieces:
+            shell.chunk(chunk)
+        shell.commit(early=True)
+        assert set(shell.sums.totals) == {(GUILD, BOB)}
+
+
+def test_a_guild_is_kept_for_ever_where_nothing_is_purged() -> None:
+    shell = Shell(RuleOptions(purge_ms=0))
+    shell.chunk([*removed_guild(), beat(T0 + 900 * DAY)])
+    shell.commit(early=True)
+    assert shell.sums.erased == []

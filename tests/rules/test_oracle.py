@@ -10,19 +10,21 @@ from hypothesis import strategies as st
 
 from guildstream.events import Event
 from guildstream.measures import VOICE_MEASURES, M
+from processors.rules import RuleOptions
 
-from .histories import GUILDS, MOVE, SETTINGS, build, dense_moves
+from .histories import GUILDS, MOVE, PURGE_MS, SETTINGS, build, dense_moves
 from .oracle import Oracle
 from .twin import Shell
 
 #: The guild in which voice earns nothing.
 QUIET = 13 << 22
+OPTIONS = RuleOptions(purge_ms=PURGE_MS)
 #: How many histories each property sees; a nightly run may raise it.
 HISTORIES = 150
 
 
 def run(events: Sequence[Event]) -> Shell:
-    shell = Shell()
+    shell = Shell(OPTIONS)
     shell.chunk(events)
     shell.commit(early=True)
     return shell
@@ -40,7 +42,8 @@ def adjusted_where_quiet(events: Sequence[Event]) -> Iterator[Event]:
     """Adjustments only while voice earns nothing: the oracle has no points at hand but those of events."""
     quiet = True
     for event in events:
-        if event.type == "erase" and event.user_id is None and event.guild_id == QUIET:
+        whole = event.type == "guild_remove" or (event.type == "erase" and event.user_id is None)
+        if whole and event.guild_id == QUIET:
             quiet = False
         if event.type != "adjust" or (quiet and event.guild_id == QUIET):
             yield event

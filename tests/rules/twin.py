@@ -196,14 +196,28 @@ class Shell:
             self._prefetch(keys)
         for guild, users in erasures(events)[1].items():
             self._prefetch(self.rules.name_reactions(guild, self.buckets_of(guild, users)))
-        apply = self.rules.apply
+        self.purge()
+        apply, removed = self.rules.apply, self.rules.removed
         for event in events:
+            if event.guild_id in removed and self.rules.outlives(event):
+                self._purge(event.guild_id)
             if event.__class__ is Erase and event.user_id is None:
                 self.rules.name_guild_state(event.guild_id, self.guild_keys(str(event.guild_id)))
             outcome = apply(event)
             if outcome is Outcome.ERASURE:
                 self.rules.place_erasure(0)
             self.outcomes.append(outcome)
+
+    def purge(self) -> None:
+        """Forget removed guilds whose time is over."""
+        for guild in self.rules.purges():
+            self._prefetch({"guilds": {str(guild)}})
+            self._purge(guild)
+
+    def _purge(self, guild: int) -> None:
+        self.rules.name_guild_state(guild, self.guild_keys(str(guild)))
+        self.rules.purge(guild)
+        self.rules.place_erasure(0)
 
     def guild_keys(self, guild: str) -> dict[str, set[str]]:
         """What is stored of a guild, as a scan finds it."""
@@ -216,6 +230,7 @@ class Shell:
         return {key for key, bucket in stored.items() if names_anyone(bucket, users)}
 
     def commit(self, *, early: bool = False) -> Drained:
+        self.purge()
         drained = self.rules.drain(early=early)
         for table in self.tables.values():
             table.commit()
