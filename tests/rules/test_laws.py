@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from guildstream.events import Event, Heartbeat
 from guildstream.measures import VOICE_MEASURES, M
+from processors.rules import RuleOptions
 from processors.rules.policy import policy_of
 
 from .histories import ADJUSTED, MOVE, SETTINGS, build, dense_moves
@@ -239,7 +240,7 @@ def test_closed_windows_are_emitted_without_asking(moves: list[dict[str, Any]]) 
 @PROPERTY
 @given(ANY)
 def test_a_heartbeat_alone_writes_nothing_but_its_source(moves: list[dict[str, Any]]) -> None:
-    shell = Shell()
+    shell = Shell(RuleOptions(purge_ms=0))
     shell.chunk(build(moves))
     shell.commit(early=True)
     shell.chunk([Heartbeat(v=1, ts=2_000_000_000_000, session="nobody")])
