@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from guildstream.connections import connect_redis
@@ -11,6 +13,11 @@ from guildstream.services import ServiceUrls
 from guildstream.services.postgres import PostgresServer
 from guildstream.services.redis_server import RedisServer
 from tests.servers import Databases, PrivateServer, private_server, temporary_servers
+
+# A run repeats another: the same code passes or fails everywhere. `HYPOTHESIS_PROFILE=explore` looks further.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.register_profile("explore", derandomize=False, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,8 @@ from guildstream.services.server import Server
 __all__ = ["ServiceUrls", "find_services", "remove_services", "start_services", "stop_services"]
 
 _LOCK_SECONDS: Final = 180.0
+#: What a services directory is called once its removal has begun.
+_REMOVED: Final = "services-removed-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +116,14 @@ def remove_services(data_dir: Path) -> None:
     """
     stop_services(data_dir)
     with _reported(data_dir):
-        place = find_place(data_dir)
-        if place is not None:
+        place, directory = find_place(data_dir), services_dir(data_dir)
+        if place is not None and place.home != directory:
             shutil.rmtree(place.home)
-        if services_dir(data_dir).exists():
-            shutil.rmtree(services_dir(data_dir))
+        if directory.exists():
+            # Out of reach first: whoever stops these servers too, such as a guardian, would write to it meanwhile.
+            directory.rename(directory.with_name(f"{_REMOVED}{secrets.token_hex(4)}"))
+        for removed in data_dir.glob(f"{_REMOVED}*"):
+            shutil.rmtree(removed)
 
 
 def _start(data_dir: Path, tied: bool, durable: bool, deadline_seconds: float) -> ServiceUrls:
@@ -188,7 +194,7 @@ def _make_own_dirs(data_dir: Path) -> None:
         raise ConfigError(f"the data directory {str(data_dir)!r} has a line break or the like in its path")
     mode = 0o711 if os.geteuid() == 0 else 0o700
     for directory in (data_dir, services_dir(data_dir)):
-        if not directory.exists():
+        with suppress(FileExistsError):  # perhaps made by another start just now
             directory.mkdir(parents=True)
             directory.chmod(mode)
         require_own(directory)

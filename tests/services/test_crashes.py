@@ -19,7 +19,7 @@ from guildstream.services import find_services, start_services, stop_services
 from guildstream.services.identity import server_user
 from guildstream.services.placement import find_place, services_dir
 from tests.servers import wait_until
-from tests.services.test_lifecycle import list_processes, read_marks, write_mark
+from tests.services.test_lifecycle import list_processes, look_at_processes, read_marks, write_mark
 
 HOLD = """
 import sys
@@ -83,7 +83,7 @@ def test_a_guardian_leaves_later_runs_alone(data_dir: Path) -> None:
 
 def test_interrupting_the_terminal_does_not_reach_servers_or_guardian(data_dir: Path) -> None:
     with starter(data_dir, "tied") as process:
-        sessions = {os.getsid(pid) for pid in [*list_processes(data_dir), only_child(process.pid)]}
+        sessions = look_at_processes(data_dir, os.getsid) | {os.getsid(only_child(process.pid))}
         assert os.getsid(process.pid) not in sessions
 
 

@@ -7,7 +7,10 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import psycopg
@@ -18,6 +21,8 @@ from guildstream.connections import connect_redis
 from guildstream.errors import ConfigError
 from guildstream.services import ServiceUrls, find_services, remove_services, start_services, stop_services
 from guildstream.services.placement import services_dir
+
+T = TypeVar("T")
 
 
 def write_mark(urls: ServiceUrls, mark: str) -> None:
@@ -220,6 +225,15 @@ def list_processes(directory: Path) -> list[int]:
         for process in Path("/proc").iterdir()
         if process.name.isdigit() and _works_below(process, directory.resolve())
     ]
+
+
+def look_at_processes(directory: Path, look: Callable[[int], T]) -> set[T]:
+    """What ``look`` says of every process below a directory; those that end meanwhile are left out."""
+    found = set()
+    for pid in list_processes(directory):
+        with suppress(OSError):
+            found.add(look(pid))
+    return found
 
 
 def _works_below(process: Path, directory: Path) -> bool:

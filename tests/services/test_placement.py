@@ -20,7 +20,7 @@ from guildstream.services.identity import closed_parent, server_user
 from guildstream.services.placement import find_place
 from guildstream.services.programs import find_programs, reachable_programs
 from tests.servers import open_temp_dir
-from tests.services.test_lifecycle import list_processes, read_marks, write_mark
+from tests.services.test_lifecycle import list_processes, look_at_processes, read_marks, write_mark
 
 REPOSITORY = Path(__file__).parents[2]
 SITE = Path(sysconfig.get_paths()["purelib"])
@@ -69,7 +69,7 @@ def test_data_below_a_closed_folder_is_placed_in_an_open_one_and_found_again(clo
 @needs_root
 def test_servers_never_run_as_root(data_dir: Path) -> None:
     start_services(data_dir, durable=False)
-    owners = {Path(f"/proc/{pid}").stat().st_uid for pid in list_processes(data_dir)}
+    owners = look_at_processes(data_dir, lambda pid: Path(f"/proc/{pid}").stat().st_uid)
     assert owners == {server_user().uid}
     assert 0 not in owners
 
@@ -89,8 +89,7 @@ def test_programs_in_a_closed_environment_are_copied_and_run(closed_dir: Path, d
     place = find_place(data_dir)
     assert place is not None
     ours = str(place.programs)
-    running = {Path(f"/proc/{pid}/exe").readlink().is_relative_to(ours) for pid in list_processes(data_dir)}
-    assert running == {True}
+    assert look_at_processes(data_dir, lambda pid: Path(f"/proc/{pid}/exe").readlink().is_relative_to(ours)) == {True}
 
 
 @needs_root
