@@ -11,6 +11,7 @@ __all__ = [
     "PoisonError",
     "RedisUnavailable",
     "StreamDamaged",
+    "TailLost",
     "TransientError",
     "UnsupportedVersion",
 ]
@@ -69,4 +70,11 @@ class StreamDamaged(GuildstreamError):
     """Redis no longer holds what was acknowledged (deleted, trimmed past the offset, rewound).
 
     Never repaired silently: the message names the partition, both positions and the repair.
+    """
+
+
+class TailLost(StreamDamaged):
+    """Redis came back, or a replica took over, without the last writes that were acknowledged.
+
+    What is left may still be whole: a beginning of what was.
     """

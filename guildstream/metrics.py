@@ -66,6 +66,8 @@ DEAD_LETTERS = Counter("guildstream_processor_dead_letters", "Events moved to th
 ROLLBACKS = Counter("guildstream_processor_rollbacks", "Partitions read again from their last commit.")
 #: Commits refused because another worker owned the partition.
 FENCED = Counter("guildstream_processor_fenced", "Commits refused by the fence.")
+#: Commits that Redis acknowledged and a failover lost; what they covered is processed again as far as it is there.
+COMMITS_LOST = Counter("guildstream_processor_commits_lost", "Acknowledged commits that a failover lost.")
 
 # --- sink
 

@@ -1,4 +1,7 @@
-"""Sends the commits of partitions: those that are due together share one round trip and one fsync."""
+"""Sends the commits of partitions: those that are due together share one round trip and one fsync.
+
+On a Cluster each master has a line of its own, so that one that is away holds up only its own partitions.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,18 @@ import contextlib
 import logging
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import hiredis
 import redis.asyncio
+from redis.exceptions import AskError, ClusterDownError, NoScriptError, RedisError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from guildstream import metrics
-from guildstream.errors import Fenced, StreamDamaged
+from guildstream.cluster import AsyncClusterRedis
+from guildstream.errors import Fenced, StreamDamaged, TailLost
 from processors.transport.backoff import Backoff
 from processors.transport.offsets import DAMAGED
 from processors.transport.scripts import COMMIT
@@ -32,6 +36,8 @@ _NOT_NOW = re.compile(
     r"\b(?:OOM|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|READONLY|MISCONF)\b"
     r"|command not allowed when used memory"
 )
+#: The slot has moved, or is about to: a script whose keys are not all in one place has to wait for that.
+_ELSEWHERE = (AskError, TryAgainError, ClusterDownError)
 _DAMAGED = re.compile(r"DAMAGED (\S+) does not hold (\S+)")
 _OUT_OF_STEP = re.compile(r"OUTOFSTEP the last commit is (\d+)")
 
@@ -82,6 +88,24 @@ class _Waiting:
     sent: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class _Line:
+    """What waits for one server."""
+
+    node: redis.asyncio.Redis
+    waiting: list[_Waiting] = field(default_factory=list)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, waiting: _Waiting) -> None:
+        self.waiting.append(waiting)
+        self.wake.set()
+
+    def take(self) -> list[_Waiting]:
+        self.wake.clear()
+        batch, self.waiting = self.waiting, []
+        return batch
+
+
 class Committer:
     """Commits for all partitions of a worker.
 
@@ -91,8 +115,8 @@ class Committer:
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
-        self._waiting: list[_Waiting] = []
-        self._wake = asyncio.Event()
+        self._lines: dict[redis.asyncio.Redis, _Line] = {}
+        self._opened: asyncio.Queue[_Line] = asyncio.Queue()
         self.commits = 0
 
     async def commit(self, request: CommitRequest) -> None:
@@ -100,47 +124,79 @@ class Committer:
 
         Raises:
             Fenced: another owner has the partition; nothing was written.
-            StreamDamaged: the partition's commit number is not the one this follows: Redis lost its tail
-                or was replaced.
-            redis.RedisError: the script refused the commit for what it holds; nothing was written.
+            TailLost: the partition's commit number is lower than the one this follows, or the stream no longer
+                holds what is committed: Redis lost its tail or was replaced. Nothing was written.
+            StreamDamaged: the script refused the commit for what it holds; nothing was written.
         """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(request, future))
-        self._wake.set()
-        await future
+        waiting = _Waiting(request, asyncio.get_running_loop().create_future())
+        self._put(waiting)
+        await waiting.future
 
     async def run(self) -> None:
         """Send what is waiting, until cancelled."""
+        async with asyncio.TaskGroup() as lines:
+            while True:
+                lines.create_task(self._serve(await self._opened.get()))
+
+    def _put(self, waiting: _Waiting) -> None:
+        node = self._node(waiting.request.keys[0])
+        line = self._lines.get(node)
+        if line is None:
+            line = self._lines[node] = _Line(node)
+            self._opened.put_nowait(line)
+        line.put(waiting)
+
+    def _node(self, key: str) -> redis.asyncio.Redis:
+        """The server to try: of a Cluster the master that has the key, as far as is known."""
+        client = self._client
+        return client.known_node(key) if isinstance(client, AsyncClusterRedis) else client
+
+    async def _serve(self, line: _Line) -> None:
+        backoff = Backoff(initial_seconds=0.05, limit_seconds=2.0)
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            await line.wake.wait()
             # Partitions that became due in this turn of the loop still get to say so.
             await asyncio.sleep(0)
-            batch, self._waiting = self._waiting, []
-            await self._send(batch)
+            again = await self._send(line.node, line.take(), backoff)
+            if not again:
+                backoff.reset()
+            for waiting in again:
+                self._put(waiting)
 
-    async def _send(self, batch: list[_Waiting]) -> None:
-        backoff = Backoff(initial_seconds=0.05, limit_seconds=2.0)
-        while batch:
-            started = time.monotonic()
-            try:
-                replies = await self._execute([waiting.request for waiting in batch])
-            except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-                delay = backoff.next_seconds()
-                logger.warning("a commit's reply was lost, reading back in %.2f s: %s", delay, error)
-                await asyncio.sleep(delay)
-                batch = await self._resolve(batch)
-                continue
-            metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
-            batch = self._settle(batch, replies)
-            if batch:
-                await asyncio.sleep(backoff.next_seconds())
+    async def _send(self, node: redis.asyncio.Redis, batch: list[_Waiting], backoff: Backoff) -> list[_Waiting]:
+        """Send a batch once; those to be sent again, perhaps to another node, are returned after a pause."""
+        started = time.monotonic()
+        try:
+            replies = await self._execute(node, [waiting.request for waiting in batch])
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            delay = backoff.next_seconds()
+            logger.warning("a commit's reply was lost, reading back in %.2f s: %s", delay, error)
+            self._suspect()
+            await asyncio.sleep(delay)
+            return await self._resolve(batch)
+        metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
+        again = self._settle(batch, replies)
+        if again:
+            await asyncio.sleep(backoff.next_seconds())
+            await self._find()
+        return again
 
-    async def _execute(self, requests: list[CommitRequest]) -> list[object]:
+    async def _find(self) -> None:
+        """Know who has which slot, if that can be known now."""
+        if isinstance(self._client, AsyncClusterRedis):
+            with contextlib.suppress(RedisError, OSError):
+                await self._client.ready()
+
+    def _suspect(self) -> None:
+        """Have the Cluster asked again who has which slot."""
+        if isinstance(self._client, AsyncClusterRedis):
+            self._client.topology.stale = True
+
+    async def _execute(self, node: redis.asyncio.Redis, requests: list[CommitRequest]) -> list[object]:
         """Send all of them in one write and read the replies; errors of single commits are replies."""
         # hiredis' stub says a tuple of one.
         packed = [hiredis.pack_command(cast("Any", tuple(request.command()))) for request in requests]
-        pool: Any = self._client.connection_pool
+        pool: Any = node.connection_pool
         connection = await pool.get_connection()
         try:
             await connection.send_packed_command(packed, check_health=False)
@@ -152,7 +208,7 @@ class Committer:
         finally:
             await pool.release(connection)
         if any(isinstance(reply, NoScriptError) for reply in replies):
-            await self._client.script_load(COMMIT.source)
+            await node.script_load(COMMIT.source)
         return replies
 
     def _settle(self, batch: list[_Waiting], replies: list[object]) -> list[_Waiting]:
@@ -161,6 +217,10 @@ class Committer:
         for waiting, reply in zip(batch, replies, strict=True):
             if not isinstance(reply, Exception) or _came_late(waiting, reply):
                 self._applied(waiting)
+            elif isinstance(reply, _ELSEWHERE):
+                logger.warning("a commit goes elsewhere, its slot moves: %s", reply)
+                self._suspect()
+                again.append(waiting)
             elif isinstance(reply, NoScriptError) or _NOT_NOW.search(f"{reply} {getattr(reply, 'status_code', '')}"):
                 logger.warning("Redis refuses a commit for now: %s", reply)
                 again.append(waiting)
@@ -228,11 +288,11 @@ def _explain(reply: Exception, request: CommitRequest) -> Exception:
     if "FENCED" in text:
         return Fenced(f"commit {request.follows + 1} of {request.keys[1]} was refused: {text}")
     if "OUTOFSTEP" in text:
-        return StreamDamaged(
+        return TailLost(
             f"{request.keys[1]}: {text}. Redis lost its tail or was replaced; see docs/transport.md, «A damaged stream»"
         )
     if found := _DAMAGED.search(text):
-        return StreamDamaged(DAMAGED.format(stream=found[1], entry_id=found[2]))
+        return TailLost(DAMAGED.format(stream=found[1], entry_id=found[2]))
     return StreamDamaged(f"{request.keys[1]}: the commit was refused before its first write: {text}")
 
 

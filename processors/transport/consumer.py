@@ -230,10 +230,16 @@ class Consumer(FaustConsumer):
 
     @Service.task
     async def _trim(self) -> None:
-        try:
-            await self._trimmer.run()
-        except StreamDamaged as error:
-            await self._end(error)
+        while True:
+            try:
+                await self._trimmer.run()
+            except StreamDamaged as error:
+                if not self._driver.options.resumes:
+                    await self._end(error)
+                    return
+                # A replica may have taken over without the stream's tail: the lanes know what is left.
+                for lane in self._loaded_lanes():
+                    lane.doubt()
 
     # -- what Faust asks for, and means nothing here
 

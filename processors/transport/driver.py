@@ -1,15 +1,18 @@
-"""The transport that Faust finds under ``redis://``, ``rediss://`` and ``redis+cluster://``."""
+"""The transport that Faust finds under the schemes of ``guildstream.connections``."""
 
 from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import redis
 from faust.transport.base import Transport as FaustTransport
 from yarl import URL
 
+from guildstream.connections import fails_over
 from guildstream.errors import ConfigError
 from processors.transport.consumer import Consumer
 from processors.transport.lane import BeforeCommit
@@ -40,10 +43,8 @@ class Transport(FaustTransport):
 
     def __init__(self, url: list[URL], app: Any, loop: Any = None) -> None:
         super().__init__(url, app, loop)
-        if url[0].scheme == "redis+cluster":
-            msg = "redis+cluster is not supported yet by this release: use redis:// and one node"
-            raise ConfigError(msg)
-        self.options = TransportOptions.from_url(url[0], app_id=app.conf.id, partitions=app.conf.topic_partitions)
+        options = TransportOptions.from_url(url[-1], app_id=app.conf.id, partitions=app.conf.topic_partitions)
+        self.options = replace(options, redis_url=_join([*url[:-1], URL(options.redis_url)]))
         self.states: dict[str, KeyedState[Any]] = {}
         self.commit_hooks: list[BeforeCommit] = []
         app.conf.Stream = LockStepStream
@@ -67,3 +68,20 @@ class Transport(FaustTransport):
         if key is None:
             return random.randrange(self.options.partitions)  # noqa: S311 - spreads load, hides nothing
         return zlib.crc32(key) % self.options.partitions
+
+
+def _join(urls: Sequence[URL]) -> str:
+    """One URL again: Faust makes several of one that names several hosts.
+
+    Raises:
+        ConfigError: several servers that are no Cluster.
+    """
+    last = urls[-1]
+    if last.scheme == "unix":
+        return f"unix://{str(last).removeprefix('unix:').removeprefix('//')}"
+    if len(urls) > 1 and not fails_over(str(last)):
+        msg = f"{last.scheme}:// means one server: use redis+cluster:// or redis+sentinel:// for several"
+        raise ConfigError(msg)
+    hosts = ",".join(url.raw_authority.rpartition("@")[2] for url in urls)
+    user = next((f"{found}@" for url in urls if (found := url.raw_authority.rpartition("@")[0])), "")
+    return f"{last.scheme}://{user}{hosts}{last.raw_path_qs}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections import Counter
@@ -17,12 +18,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from guildstream import metrics
 from guildstream.clock import Clock
-from guildstream.errors import ConfigError, GuildstreamError, StreamDamaged, TransientError
+from guildstream.errors import ConfigError, GuildstreamError, StreamDamaged, TailLost, TransientError
 from processors.transport.backoff import Backoff
 from processors.transport.chunk import Chunk
 from processors.transport.committer import CommitRequest, Committer
 from processors.transport.cutter import ChunkCutter, TopicCursor
-from processors.transport.offsets import read_positions
+from processors.transport.offsets import check_streams, read_positions
 from processors.transport.options import TransportOptions
 from processors.transport.partition import CommitRange, Operation, Partition, PartitionNames, script_arguments
 from processors.transport.reader import StreamBuffer, StreamReader
@@ -116,17 +117,26 @@ class Lane:
         self._stopping = True
         self._wake.set()
 
+    def doubt(self) -> None:
+        """Have it checked whether Redis still holds what it has acknowledged."""
+        for topic in self.topics.values():
+            topic.buffer.doubt()
+
     async def run(self) -> None:
         """Work until ``stop``.
 
         Raises:
             Fenced: the partition has another owner; nothing more was written.
-            StreamDamaged: Redis lost what was committed.
+            StreamDamaged: Redis lost what was committed, and goes on from an earlier commit only where replicas
+                take over (``TransportOptions.lost_tail``).
         """
         try:
             await self._load()
             while not (self._stopping and self._cutter.between_entries):
-                await self._step()
+                try:
+                    await self._step()
+                except TailLost as error:
+                    await self._fall_back(error)
             await self._commit_rest()
         finally:
             self.loaded = False
@@ -139,9 +149,11 @@ class Lane:
         self._wake.clear()
         if self._in_flight is not None and self._in_flight.done():
             await self._settle()
+        if any(topic.buffer.doubted for topic in self.topics.values()):
+            await self._verify()
         chunk = self._cutter.next_chunk()
         if chunk is not None:
-            self._services.reader.room()
+            self._services.reader.room(self.topics[chunk.topic].buffer)
             await self._process(chunk)
         if self._commit_is_due():
             await self._start_commit()
@@ -197,12 +209,7 @@ class Lane:
         client = self._services.client
         self.partition.reset()
         self._commit_number, positions = await read_positions(client, self._names, self._options, list(self.topics))
-        if self._commit_number < self.known_commit:
-            msg = (
-                f"partition {self.number} is at commit {self._commit_number}, but commit {self.known_commit} was "
-                "acknowledged: Redis lost its tail or was replaced; see docs/transport.md, «A damaged stream»"
-            )
-            raise StreamDamaged(msg)
+        self._compare(self._commit_number)
         self.known_commit = self._commit_number
         for spec in self._services.states:
             if spec.preload:
@@ -214,6 +221,59 @@ class Lane:
         self._events = self._bytes = 0
         self._due_at = math.inf
         self.loaded = True
+
+    def _compare(self, commit: int) -> None:
+        """Raise where Redis is behind what it has acknowledged; say so and go on where replicas take over."""
+        lost = self.known_commit - commit
+        if lost <= 0:
+            return
+        msg = (
+            f"partition {self.number} is at commit {commit}, but commit {self.known_commit} was acknowledged: Redis "
+            "lost its tail or was replaced; see docs/transport.md, «A damaged stream»"
+        )
+        if not self._options.resumes:
+            raise TailLost(msg)
+        metrics.COMMITS_LOST.inc(lost)
+        logger.error("%s. What was lost is counted nowhere; it goes on from commit %d", msg, commit)
+
+    async def _verify(self) -> None:
+        """The server was away, or is another one: see whether it holds what was acknowledged.
+
+        Raises:
+            TailLost: it is behind.
+            StreamDamaged: a stream was deleted or cut.
+        """
+        client = self._services.client
+        for topic in self.topics.values():
+            topic.buffer.doubted = False
+        try:
+            commit = int(await cast("Any", client.hget(self._names.key("offset"), "commit")) or 0)
+            if commit < self.known_commit:
+                msg = f"partition {self.number} is at commit {commit}, commit {self.known_commit} was acknowledged"
+                raise TailLost(msg)
+            await check_streams(client, {topic.buffer.key: topic.durable_id for topic in self.topics.values()})
+        except (RedisError, OSError) as error:
+            logger.warning("partition %d can't be verified yet: %s", self.number, error)
+            await asyncio.sleep(self._backoff.next_seconds())
+            for topic in self.topics.values():
+                topic.buffer.doubt()
+
+    async def _fall_back(self, error: TailLost) -> None:
+        """A replica took over without the last commits, or without entries that were read: go on from what it has.
+
+        State, results, offset and streams of a partition are lost together, from one point in time on, so what
+        is left is what an earlier commit left. What was processed since and is still there is processed again.
+        """
+        if not self._options.resumes:
+            raise error
+        logger.warning("partition %d is loaded anew: %s", self.number, error)
+        if self._in_flight is not None:
+            in_flight, self._in_flight = self._in_flight, None
+            with contextlib.suppress(StreamDamaged):
+                await in_flight
+        # Positions from here on may mean other events.
+        self._cutter = ChunkCutter(self.partition, self.topics, self._options)
+        await self._load()
 
     async def _roll_back(self, chunk: Chunk, error: BaseException) -> None:
         """An agent raised: forget what is not committed, read it again, and find the event."""
@@ -300,6 +360,9 @@ class Lane:
         for name, topic in self.topics.items():
             if topic.committed.last_id != "0-0":
                 operations.append(Operation("EXPECT", topic.buffer.key, [topic.committed.last_id.encode()]))
+            if topic.read.last_id != topic.committed.last_id:
+                # A failover may have lost what was read but not what was committed.
+                operations.append(Operation("EXPECT", topic.buffer.key, [topic.read.last_id.encode()]))
             topic.committed = topic.read.copy()
             operations.append(topic.committed.operation(self._names, self._options, name))
             operations.append(self._group_operation(topic))

@@ -7,6 +7,7 @@ from typing import Any
 
 from yarl import URL
 
+from guildstream.connections import fails_over
 from guildstream.errors import ConfigError
 
 __all__ = ["TransportOptions"]
@@ -17,7 +18,7 @@ class TransportOptions:
     """Settings of the transport.
 
     Attributes:
-        redis_url: ``redis://``, ``rediss://`` or ``unix://``.
+        redis_url: as ``guildstream.connections`` reads it.
         prefix: first part of every key.
         partitions: how many partitions every topic has.
         group: consumer group whose last-delivered id mirrors the committed offset.
@@ -31,6 +32,8 @@ class TransportOptions:
         cache_entries: how many values of a keyed-state table one partition may cache (up to twice that).
         trim_seconds: how often streams are trimmed below their slowest consumer.
         poison_in_a_row: an app whose agents raise on more events than this, one after the other, is stopped.
+        lost_tail: what to do where Redis is behind what it has acknowledged: ``stop``, or ``resume`` from what it
+            holds. By default a Cluster and Sentinels, whose replicas take over, are resumed.
     """
 
     redis_url: str
@@ -47,6 +50,7 @@ class TransportOptions:
     cache_entries: int = 10_000
     trim_seconds: float = 5.0
     poison_in_a_row: int = 200
+    lost_tail: str = ""
 
     @classmethod
     def from_url(cls, url: URL, *, app_id: str, partitions: int) -> TransportOptions:
@@ -62,6 +66,11 @@ class TransportOptions:
                 found[name] = _parse(name, value, str(known[name]))
         rest = {name: value for name, value in url.query.items() if name not in known}
         return replace(cls(redis_url=str(url.with_query(rest)), prefix=app_id), **found)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether to go on from what Redis holds where that is less than it has acknowledged."""
+        return self.lost_tail == "resume" if self.lost_tail else fails_over(self.redis_url)
 
     def offset_field(self, name: str, topic: str) -> str:
         """Field of the offset hash for one topic."""

@@ -7,6 +7,8 @@ Workers say that they are alive in one sorted set; each computes the same balanc
 from it and from the leases, claims what is free and its own, and asks its consumer to give up, one after
 the other, what belongs to somebody else. A counter that every hand-back raises is polled, so that a
 partition that was given back is taken at once.
+
+On a Cluster the leases live on all masters. One that is away keeps nobody from renewing the others.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.exceptions import NoScriptError, RedisError
 
 from guildstream.clock import SYSTEM_CLOCK
+from guildstream.cluster import ClusterPipeline
 from guildstream.connections import connect_redis
 from guildstream.errors import StreamDamaged
 from processors.transport.assignment import assign
@@ -86,6 +89,9 @@ class LeaseKeeper:
         timeout = max(0.5, options.lease_seconds / 3)
         self._client = connect_redis(options.redis_url, name=f"{options.prefix}-leases", timeout_seconds=timeout)
         self._held: dict[int, int] = {}
+        #: The highest epoch held so far, and who had the lease at the last look, by partition.
+        self._highest: dict[int, int] = {}
+        self._seen: dict[int, bytes | None] = {}
         self._unwanted: int | None = None
         self._announced = False
         self._draining = False
@@ -146,10 +152,8 @@ class LeaseKeeper:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                seen = self._client.get(self._name("moves"))
-                pause = self._round()
-                self.healthy = True
-                self._rest(pause, seen)
+                seen = self._moves()
+                self._rest(self._round(), seen)
             except StreamDamaged as error:
                 self._listener.damaged(error)
                 return
@@ -162,8 +166,15 @@ class LeaseKeeper:
         """Wait until the next round is due, or somebody has given a partition back."""
         ends = SYSTEM_CLOCK.monotonic() + seconds
         while (left := ends - SYSTEM_CLOCK.monotonic()) > 0:
-            if self._stopping.wait(min(left, _POLL_SECONDS)) or self._client.get(self._name("moves")) != seen:
+            if self._stopping.wait(min(left, _POLL_SECONDS)) or self._moves() != seen:
                 return
+
+    def _moves(self) -> bytes | None:
+        """The counter of hand-backs; None while it can't be read, which hinders no renewal."""
+        try:
+            return cast("bytes | None", self._client.get(self._name("moves")))
+        except (RedisError, OSError):
+            return None
 
     def _round(self) -> float:
         """Renew, look, and act on what the assignment says.
@@ -173,18 +184,20 @@ class LeaseKeeper:
         """
         with self._lock:
             held, draining = dict(self._held), self._draining
-        workers, overdue_ms = self._attend(draining=draining)
         leases = self._look(held)
-        for partition in held:
+        for partition in held.keys() & leases.keys():
             self._check_held(partition, leases[partition])
+        workers, overdue_ms = self._attend(draining=draining)
+        self.healthy = len(leases) == self._options.partitions
         if draining or self.owner not in workers:
             return self._options.lease_seconds / 5
-        wanted = assign(workers, [lease.owner for lease in leases])
-        ours = [p for p, owner in enumerate(wanted) if owner == self.owner]
+        self._seen.update({p: lease.owner for p, lease in leases.items()})
+        wanted = assign(workers, [self._seen.get(p) for p in range(self._options.partitions)])
         # A claim whose reply was lost left our name without an epoch that we know.
-        self._claim([p for p in ours if not leases[p].epoch and leases[p].owner in (None, self.owner)])
-        self._give_up([p for p, lease in enumerate(leases) if lease.epoch and wanted[p] != self.owner])
-        foreign = [lease.left_ms for lease in leases if lease.owner is not None and not lease.epoch]
+        free = [p for p, lease in leases.items() if not lease.epoch and lease.owner in (None, self.owner)]
+        self._claim([p for p in free if wanted[p] == self.owner])
+        self._give_up([p for p, lease in leases.items() if lease.epoch and wanted[p] != self.owner])
+        foreign = [lease.left_ms for lease in leases.values() if lease.owner is not None and not lease.epoch]
         return min(self._options.lease_seconds / 5, (min([overdue_ms, *foreign]) + 5) / 1000)
 
     def _attend(self, *, draining: bool) -> tuple[list[bytes], int]:
@@ -206,7 +219,7 @@ class LeaseKeeper:
             self._client.incr(self._name("moves"))
         return workers, int(overdue)
 
-    def _look(self, held: dict[int, int]) -> list[Lease]:
+    def _look(self, held: dict[int, int]) -> dict[int, Lease]:
         modes = [
             ("renew", held[partition]) if partition in held else ("look", 0)
             for partition in range(self._options.partitions)
@@ -214,11 +227,14 @@ class LeaseKeeper:
         return self._leases(list(enumerate(modes)))
 
     def _claim(self, partitions: Sequence[int]) -> None:
-        for partition, lease in zip(partitions, self._leases([(p, ("claim", 0)) for p in partitions]), strict=True):
+        if not partitions:
+            return
+        for partition, lease in self._leases([(p, ("claim", self._highest.get(p, 0))) for p in partitions]).items():
             if not lease.epoch:
                 continue
             with self._lock:
-                self._held[partition] = lease.epoch
+                self._held[partition] = self._highest[partition] = lease.epoch
+                self._seen[partition] = self.owner
                 draining = self._draining
             if not draining:
                 self._listener.gained(partition, lease.epoch)
@@ -245,22 +261,36 @@ class LeaseKeeper:
 
     # -- Redis
 
-    def _leases(self, asked: Sequence[tuple[int, tuple[str, int]]]) -> list[Lease]:
-        """Run the script for several partitions in one round trip."""
+    def _leases(self, asked: Sequence[tuple[int, tuple[str, int]]]) -> dict[int, Lease]:
+        """Run the script for several partitions in one round trip.
+
+        Returns:
+            Those whose master has answered.
+
+        Raises:
+            redis.RedisError: none has.
+        """
         replies = self._run_leases(asked)
         if any(isinstance(reply, NoScriptError) for reply in replies):
-            self._client.script_load(LEASE.source)
-            replies = self._run_leases(asked)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return [Lease(epoch, owner or None, left) for epoch, owner, left in replies]
+            replies = self._run_leases(asked, known=False)
+        found = {
+            partition: Lease(reply[0], reply[1] or None, reply[2])
+            for (partition, _), reply in zip(asked, replies, strict=True)
+            if not isinstance(reply, Exception)
+        }
+        errors = [reply for reply in replies if isinstance(reply, Exception)]
+        if errors and not found:
+            raise errors[0]
+        if errors:
+            logger.warning("%d leases can't be renewed or seen for now: %s", len(errors), errors[0])
+        return found
 
-    def _run_leases(self, asked: Sequence[tuple[int, tuple[str, int]]]) -> list[Any]:
+    def _run_leases(self, asked: Sequence[tuple[int, tuple[str, int]]], *, known: bool = True) -> list[Any]:
         pipe = self._client.pipeline(transaction=False)
+        run, script = (pipe.evalsha, LEASE.sha) if known else (pipe.eval, LEASE.source)
         for partition, (mode, epoch) in asked:
-            pipe.evalsha(LEASE.sha, 1, self._key(partition), self.owner, self._lease_ms, mode, epoch)
-        return pipe.execute(raise_on_error=False)
+            run(script, 1, self._key(partition), self.owner, self._lease_ms, mode, epoch)
+        return pipe.execute_apart() if isinstance(pipe, ClusterPipeline) else pipe.execute(raise_on_error=False)
 
     def _script(self, script: Script, key: str, *args: Any) -> Any:
         try:

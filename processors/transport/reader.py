@@ -1,4 +1,7 @@
-"""Reads streams ahead of their partitions: one connection, one blocking XREAD for all of them."""
+"""Reads streams ahead of their partitions: one connection, one blocking XREAD for all of them.
+
+On a Cluster a blocking read serves one slot, and holds its connection: there each partition has its own.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import orjson
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from guildstream.cluster import AsyncClusterRedis, slot_of
 from guildstream.codec import MAX_ENTRY_BYTES, entry_payloads
 from guildstream.errors import InvalidEvent
 from processors.transport.backoff import Backoff
@@ -26,6 +30,8 @@ _Reply: TypeAlias = list[tuple[bytes, list[tuple[bytes, _Fields]]]]
 
 #: Short, since what comes into a partition just taken over is seen when this one returns.
 _BLOCK_MS: Final = 250
+#: On a Cluster no partition joins another's read; what is done for each of them is done less often.
+_BLOCK_APART_MS: Final = 1_000
 #: How much one XREAD may bring of one stream, by what its entries weighed so far.
 _READ_BYTES: Final = 768 * 1024
 _READ_ENTRIES: Final = 1_000
@@ -106,12 +112,14 @@ class StreamBuffer:
         read_id: the last entry read; the next XREAD goes on behind it.
         limit_bytes: no more is read while this much is waiting.
         arrived: set when entries come.
+        doubted: the server was away, or another one has taken its place: what was acknowledged may be gone.
     """
 
     key: str
     read_id: str
     limit_bytes: int
     arrived: asyncio.Event
+    doubted: bool = False
     entries: deque[ReadEntry] = field(default_factory=deque)
     size: int = 0
     generation: int = 0
@@ -123,6 +131,11 @@ class StreamBuffer:
         self.size = 0
         self.read_id = after_id
         self.generation += 1
+
+    def doubt(self) -> None:
+        """Have it checked whether Redis still holds what was acknowledged."""
+        self.doubted = True
+        self.arrived.set()
 
     @property
     def wanted(self) -> int:
@@ -150,34 +163,60 @@ class StreamBuffer:
         self.arrived.set()
 
 
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Streams that one XREAD reads.
+
+    Attributes:
+        buffers: by stream.
+        changed: set when a buffer comes, moves or has room.
+        node: who was asked last.
+        asked: for which streams.
+        healthy: whether it answered.
+    """
+
+    buffers: dict[str, StreamBuffer] = field(default_factory=dict)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    node: redis.asyncio.Redis | None = None
+    asked: frozenset[str] = frozenset()
+    healthy: bool = True
+
+
 class StreamReader:
     """Keeps the buffers of all owned partitions filled.
 
-    Streams with room are read by one blocking XREAD. A connection that breaks is opened anew with
-    jittered backoff; nothing is lost by it, since reading never moves an offset.
+    Streams with room are read by one blocking XREAD, on a Cluster by one for each slot. A connection that
+    breaks is opened anew with jittered backoff; nothing is lost by it, since reading never moves an offset.
     """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
-        self._buffers: dict[str, StreamBuffer] = {}
-        self._changed = asyncio.Event()
+        self._groups: dict[int, _Group] = {}
+        self._opened: asyncio.Queue[_Group] = asyncio.Queue()
         self._closing = False
-        self.healthy = True
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all that is read is answered."""
+        return all(group.healthy for group in self._groups.values() if group.buffers)
 
     def close(self) -> None:
         """Read no more; a connection that closes from now on is no failure."""
         self._closing = True
-        self._changed.set()
+        for group in self._groups.values():
+            group.changed.set()
 
     def add(self, buffer: StreamBuffer) -> None:
         """Start to read a stream."""
-        self._buffers[buffer.key] = buffer
-        self._changed.set()
+        group = self._group(buffer.key)
+        group.buffers[buffer.key] = buffer
+        group.changed.set()
 
     def remove(self, buffer: StreamBuffer) -> None:
         """Stop to read it."""
-        if self._buffers.get(buffer.key) is buffer:
-            del self._buffers[buffer.key]
+        group = self._group(buffer.key)
+        if group.buffers.get(buffer.key) is buffer:
+            del group.buffers[buffer.key]
 
     async def restart(self, client: redis.asyncio.Redis, buffer: StreamBuffer, after_id: str) -> None:
         """Read a stream from another place on; its first entries are there on return.
@@ -198,40 +237,62 @@ class StreamReader:
             buffer.extend(entries)
         self.add(buffer)
 
-    def room(self) -> None:
+    def room(self, buffer: StreamBuffer) -> None:
         """Say that a buffer was emptied or moved."""
-        self._changed.set()
+        self._group(buffer.key).changed.set()
 
     async def run(self) -> None:
         """Read until cancelled or closed."""
+        async with asyncio.TaskGroup() as reading:
+            while not self._closing:
+                reading.create_task(self._follow(await self._opened.get()))
+
+    def _group(self, key: str) -> _Group:
+        number = slot_of(key) if isinstance(self._client, AsyncClusterRedis) else 0
+        group = self._groups.get(number)
+        if group is None:
+            group = self._groups[number] = _Group()
+            self._opened.put_nowait(group)
+        return group
+
+    async def _follow(self, group: _Group) -> None:
         backoff = Backoff(initial_seconds=0.05, limit_seconds=2.0)
         while not self._closing:
             try:
-                await self._read_once()
+                await self._read_once(group)
             except (RedisError, OSError) as error:
                 if self._closing:
                     return
-                self.healthy = False
+                group.healthy = False
                 delay = backoff.next_seconds()
                 logger.warning("reading from Redis failed, trying again in %.2f s: %s", delay, error)
                 await asyncio.sleep(delay)
             else:
-                self.healthy = True
+                self._look_for_changes(group)
                 backoff.reset()
 
-    async def _read_once(self) -> None:
-        asked = [(buffer, buffer.generation, wanted) for buffer in self._buffers.values() if (wanted := buffer.wanted)]
+    def _look_for_changes(self, group: _Group) -> None:
+        """After an answer: have the lanes look whether it is still the Redis that they know."""
+        node = self._client
+        if isinstance(node, AsyncClusterRedis) and group.buffers:
+            node = node.known_node(next(iter(group.buffers)))
+        if not group.healthy or (group.node is not None and group.node is not node):
+            for buffer in group.buffers.values():
+                buffer.doubt()
+        group.node, group.healthy = node, True
+
+    async def _read_once(self, group: _Group) -> None:
+        asked = [(buffer, buffer.generation, wanted) for buffer in group.buffers.values() if (wanted := buffer.wanted)]
         if not asked:
-            self._changed.clear()
-            await self._changed.wait()
+            group.changed.clear()
+            await group.changed.wait()
             return
         # One COUNT serves all streams: the smallest keeps the reply within bounds.
         count = min(wanted for _, _, wanted in asked)
         streams: dict[str | bytes | memoryview, str | int | bytes | memoryview] = {
             buffer.key: buffer.read_id for buffer, _, _ in asked
         }
-        block = _BLOCK_MS if len(asked) == len(self._buffers) else 20
-        reply = cast("_Reply", await self._client.xread(streams, count=count, block=block))
+        reply = cast("_Reply", await self._client.xread(streams, count=count, block=self._block_ms(group, len(asked))))
         if not reply:
             return
         by_key = {buffer.key: (buffer, generation) for buffer, generation, _ in asked}
@@ -239,3 +300,11 @@ class StreamReader:
             buffer, generation = by_key[key.decode()]
             if entries and buffer.generation == generation:
                 buffer.extend(entries)
+
+    def _block_ms(self, group: _Group, asked: int) -> int:
+        if asked < len(group.buffers):
+            return 20
+        if not isinstance(self._client, AsyncClusterRedis):
+            return _BLOCK_MS
+        before, group.asked = group.asked, frozenset(group.buffers)
+        return _BLOCK_APART_MS if before == group.asked else _BLOCK_MS

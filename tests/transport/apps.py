@@ -43,7 +43,7 @@ async def started(app: faust.App) -> AsyncIterator[faust.App]:
         await app.stop()
 
 
-async def until(condition: Callable[[], Any], *, deadline_seconds: float = 10.0, what: str = "the condition") -> None:
+async def until(condition: Callable[[], Any], *, deadline_seconds: float = 30.0, what: str = "the condition") -> None:
     """``wait_until`` for a test whose own loop runs the app."""
     try:
         async with asyncio.timeout(deadline_seconds):

@@ -43,7 +43,10 @@ class Chaos:
     def fault(self) -> None:
         """One fault, drawn from the seed."""
         kinds: list[Callable[[], None]] = [self.kill, self.kill, self.terminate, self.pause, self.cut, self.flush]
-        kind = self._random.choice(kinds)
+        self.strike(self._random.choice(kinds))
+
+    def strike(self, kind: Callable[[], None]) -> None:
+        """This fault; workers that are missing after it are replaced."""
         self.done[kind.__name__] = self.done.get(kind.__name__, 0) + 1
         kind()
         self._wake(all_of_them=False)

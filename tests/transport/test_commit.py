@@ -199,9 +199,8 @@ async def test_a_first_sending_that_arrives_after_the_second_is_taken_for_what_i
     late = request(*GOOD)
     async with committing(redis_url) as committer:
         waiting = _Waiting(late, asyncio.get_running_loop().create_future(), sent=True)
-        committer._waiting.append(waiting)
         client.eval(COMMIT.source, *late.command()[2:])
-        committer._wake.set()
+        committer._put(waiting)
         async with asyncio.timeout(10):
             await waiting.future
     assert client.hget(f"{TAG}:offset", "commit") == b"1"
