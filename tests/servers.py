@@ -25,6 +25,7 @@ from guildstream.services.guardian import Tie, release_tie, tie_to_this_process
 from guildstream.services.passwords import make_passwords
 from guildstream.services.placement import make_place, services_dir
 from guildstream.services.postgres import PostgresServer
+from guildstream.services.probes import port_is_free
 from guildstream.services.programs import find_programs, reachable_programs
 from guildstream.services.redis_server import RedisServer
 from guildstream.services.server import Record, Server
@@ -32,7 +33,7 @@ from guildstream.services.server import Record, Server
 __all__ = ["Databases", "PrivateServer", "open_temp_dir", "private_server", "temporary_servers", "wait_until"]
 
 
-def wait_until(condition: Callable[[], bool], *, deadline_seconds: float = 10.0, what: str = "the condition") -> None:
+def wait_until(condition: Callable[[], bool], *, deadline_seconds: float = 30.0, what: str = "the condition") -> None:
     """Poll until the condition holds; fail the test with ``what`` if it doesn't within the deadline."""
     ends = time.monotonic() + deadline_seconds
     pause = threading.Event()
@@ -103,6 +104,9 @@ class PrivateServer:
 
     def start(self) -> None:
         """Start it again, on the same port and data; returns when it answers."""
+        # A client that tries to connect meanwhile may be given this very port for its own end, and meet itself.
+        port = self._record.port
+        wait_until(lambda: port_is_free(port), deadline_seconds=60, what=f"that port {port} is free again")
         self._record = self._begin()
         assert self._server.url(self._record.port) == self.url, "somebody took the port meanwhile"
 
