@@ -53,9 +53,17 @@ class ClusterRedis(redis.Redis):
         Raises:
             redis.ConnectionError: none of the Cluster's nodes answers.
         """
+        return self.slot_node(slot_of(key))
+
+    def slot_node(self, slot: int | None) -> redis.Redis:
+        """The client of the master that has a slot; of any master for None.
+
+        Raises:
+            redis.ConnectionError: none of the Cluster's nodes answers.
+        """
         if self.topology.stale:
             self._refresh()
-        return self.topology.client(self.topology.holder(slot_of(key)))
+        return self.topology.client(self.topology.holder(slot))
 
     def masters(self) -> list[redis.Redis]:
         """A client of each master."""

@@ -8,11 +8,14 @@ takes all or none, so that a later one never overtakes an earlier one that was r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import redis
 import redis.exceptions
+from redis.exceptions import AskError, ClusterDownError, MovedError
 
+from guildstream.cluster import ClusterRedis, slot_of
+from guildstream.cluster.slots import split_command
 from guildstream.connections import connect_redis
 from guildstream.keys import Keys
 
@@ -23,6 +26,11 @@ Command = tuple[bytes, ...]
 
 _MULTI = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC = b"*1\r\n$4\r\nEXEC\r\n"
+#: How often a request is sent, where its slot has moved.
+_HOPS: Final = 3
+_MOVING: Final = (AskError, ClusterDownError)
+#: Stands for an error until a request is answered.
+_UNKNOWN: Final = redis.exceptions.ConnectionError("not sent")
 
 
 class Entry(NamedTuple):
@@ -37,21 +45,30 @@ class Entry(NamedTuple):
     fields: Mapping[bytes, bytes]
 
 
+class _Request(NamedTuple):
+    """What one server is sent: packed commands of one slot (None: of any), and how many replies it gives."""
+
+    slot: int | None
+    packed: bytes
+    replies: int
+
+
 class StreamWriter:
-    """A connection that adds entries to the events streams. Not thread-safe; blocks for the network.
+    """Adds entries to the events streams, over a connection to each master. Not thread-safe; blocks for the network.
 
     Args:
-        redis_url: ``redis://``, ``rediss://`` or ``unix://``.
+        redis_url: as ``guildstream.connections`` reads it.
         keys: the deployment's key names.
         partitions: P.
         timeout_seconds: how long one reply may take before Redis counts as away.
     """
 
     def __init__(self, redis_url: str, keys: Keys, partitions: int, *, timeout_seconds: float) -> None:
-        client = connect_redis(redis_url, name="guildstream-publisher", timeout_seconds=timeout_seconds)
-        self._pool = client.connection_pool
-        self._heads = [_xadd_head(keys.partition(number).events) for number in range(partitions)]
-        self._connection: Any = None
+        self._client = connect_redis(redis_url, name="guildstream-publisher", timeout_seconds=timeout_seconds)
+        names = [keys.partition(number).events for number in range(partitions)]
+        self._heads = [_xadd_head(name) for name in names]
+        self._slots = [slot_of(name) for name in names]
+        self._connections: dict[redis.Redis, Any] = {}
 
     def send(self, entries: Sequence[Entry]) -> tuple[list[Entry], Exception | None]:
         """Add entries to their streams, in order within each partition.
@@ -63,54 +80,97 @@ class StreamWriter:
         groups: dict[int, list[Entry]] = {}
         for entry in entries:
             groups.setdefault(entry.partition, []).append(entry)
-        failed, error = self._exchange(
-            [(b"".join(self._group(group)), 1 if len(group) == 1 else len(group) + 2) for group in groups.values()]
-        )
+        failed, error = self._exchange([self._request(partition, group) for partition, group in groups.items()])
         ordered = list(groups.values())
         return [entry for index in failed for entry in ordered[index]], error
 
     def run(self, commands: Iterable[Command]) -> Exception | None:
         """Run commands one after the other; the first error, if any."""
-        return self._exchange([(pack_command(command), 1) for command in commands])[1]
+        return self._exchange(
+            [_Request(split_command(command)[0][0], pack_command(command), 1) for command in commands]
+        )[1]
 
     def close(self) -> None:
-        """Close the connection. It opens again when needed."""
-        if self._connection is not None:
-            self._connection.disconnect()
-            self._pool.release(self._connection)
-            self._connection = None
+        """Close every connection. They open again when needed."""
+        for node in list(self._connections):
+            self._disconnect(node)
 
-    def _group(self, entries: Sequence[Entry]) -> list[bytes]:
-        head = self._heads[entries[0].partition]
+    def _disconnect(self, node: redis.Redis) -> None:
+        connection = self._connections.pop(node, None)
+        if connection is not None:
+            connection.disconnect()
+            node.connection_pool.release(connection)
+
+    def _request(self, partition: int, entries: Sequence[Entry]) -> _Request:
+        head = self._heads[partition]
         packed = [head + _bulk(name) + _bulk(value) for entry in entries for name, value in entry.fields.items()]
-        return packed if len(packed) == 1 else [_MULTI, *packed, _EXEC]
+        if len(packed) == 1:
+            return _Request(self._slots[partition], packed[0], 1)
+        return _Request(self._slots[partition], b"".join([_MULTI, *packed, _EXEC]), len(packed) + 2)
 
-    def _exchange(self, requests: Sequence[tuple[bytes, int]]) -> tuple[list[int], Exception | None]:
-        """Send all requests, then read each one's replies; the indexes of those that failed."""
-        done = 0
-        failed: list[int] = []
-        first: Exception | None = None
+    def _exchange(self, requests: Sequence[_Request]) -> tuple[list[int], Exception | None]:
+        """Send all requests, then read each one's replies; the indexes of those that failed, and the first error."""
+        errors: dict[int, Exception] = {}
+        pending: Sequence[int] = range(len(requests))
+        for _ in range(_HOPS):
+            errors |= dict.fromkeys(pending, _UNKNOWN)
+            for node, indexes in self._by_node(requests, pending, errors).items():
+                self._talk(node, requests, indexes, errors)
+            # Of what a node sent elsewhere it has taken nothing.
+            pending = [index for index in pending if isinstance(errors.get(index), MovedError)]
+            if not pending:
+                break
+        return list(errors), next(iter(errors.values()), None)
+
+    def _by_node(
+        self, requests: Sequence[_Request], pending: Sequence[int], errors: dict[int, Exception]
+    ) -> dict[redis.Redis, Sequence[int]]:
+        """Which server each request goes to; there is one, but in a Cluster."""
+        if not isinstance(self._client, ClusterRedis):
+            return {self._client: pending}
+        found: dict[redis.Redis, list[int]] = {}
+        for index in pending:
+            try:
+                found.setdefault(self._client.slot_node(requests[index].slot), []).append(index)
+            except (redis.exceptions.RedisError, OSError) as error:
+                errors[index] = error
+        return dict(found)
+
+    def _talk(
+        self, node: redis.Redis, requests: Sequence[_Request], indexes: Sequence[int], errors: dict[int, Exception]
+    ) -> None:
+        """Exchange these requests with one server; those that it takes are no longer among the errors."""
+        left = list(indexes)
         try:
-            if self._connection is None:
-                self._connection = self._pool.get_connection()
-            self._connection.send_packed_command([b"".join(packed for packed, _ in requests)])
-            for index, (_, replies) in enumerate(requests):
-                error = self._read(replies)
-                if error is not None:
-                    failed.append(index)
-                    first = first or error
-                done = index + 1
+            connection = self._connections.get(node)
+            if connection is None:
+                connection = self._connections[node] = node.connection_pool.get_connection()
+            connection.send_packed_command([b"".join([requests[index].packed for index in indexes])])
+            for index in indexes:
+                error = self._read(connection, requests[index].replies)
+                if error is None:
+                    del errors[index]
+                else:
+                    errors[index] = error
+                    self._redirected(error)
+                left.pop(0)
         except (redis.exceptions.RedisError, OSError) as error:
-            self.close()
-            failed.extend(range(done, len(requests)))
-            first = first or error
-        return failed, first
+            self._disconnect(node)
+            self._redirected(error)
+            errors |= dict.fromkeys(left, error)
 
-    def _read(self, replies: int) -> Exception | None:
+    def _redirected(self, error: Exception) -> None:
+        """Have a Cluster asked again where its slots are, where an error says that they may have moved."""
+        refused = isinstance(error, redis.exceptions.ResponseError)
+        if isinstance(self._client, ClusterRedis) and (isinstance(error, _MOVING) or not refused):
+            self._client.topology.stale = True
+
+    @staticmethod
+    def _read(connection: Any, replies: int) -> Exception | None:
         first: Exception | None = None
         for _ in range(replies):
             try:
-                reply = self._connection.read_response()
+                reply = connection.read_response()
             except redis.exceptions.ResponseError as error:
                 first = first or error
                 continue

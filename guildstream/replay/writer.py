@@ -18,6 +18,7 @@ import redis
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError
 
 from guildstream.clock import SYSTEM_CLOCK, Clock
+from guildstream.cluster import ClusterRedis
 from guildstream.connections import connect_redis
 from guildstream.errors import ConfigError, RedisUnavailable
 from guildstream.keys import Keys
@@ -82,6 +83,12 @@ class EntryWriter:
 
     def __init__(self, url: str, keys: Keys, *, pause: Callable[[float], bool], clock: Clock = SYSTEM_CLOCK) -> None:
         self._client = connect_redis(url, name="guildstream-replay")
+        if isinstance(self._client, ClusterRedis):
+            msg = (
+                "a replay can't write to a Redis Cluster, whose partitions no one transaction covers: replay into a "
+                "single Redis (GUILDSTREAM_REDIS_URL=redis://…), or publish the events with guildstream.Publisher"
+            )
+            raise ConfigError(msg)
         # Typed loosely: redis-py's own annotations of connections are incomplete.
         self._connection: Any = None
         self._keys = keys

@@ -124,6 +124,10 @@ class Node:
         if self.running:
             self.resume()
             self._end(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Nothing of it is left."""
+        self.stop()
         if self.proxy is not None:
             self.proxy.__exit__()
 
@@ -220,6 +224,8 @@ class Cluster:
     def stop(self) -> None:
         for node in self.nodes:
             node.stop()
+        for node in self.nodes:
+            node.close()
 
     def _add(self) -> None:
         directory = self._directory / f"node-{len(self.nodes)}"

@@ -67,6 +67,10 @@ class CuttingProxy:
                     near.close()
                     continue
                 self._sockets += [near, far]
+                if self._late.is_set():
+                    near.close()
+                    far.close()
+                    return
                 self._start(self._forward, near, far)
                 self._start(self._back, far, near)
 

@@ -97,11 +97,12 @@ class ClusterChaos(Chaos):
         return [self.kill, self.terminate, self.pause, self.cut, self.flush, self.move_slot, self.kill_master]
 
     def run(self, faults: int) -> None:
-        """Every kind once, in an order of the seed, then more of them by chance."""
-        first = self._random.sample(self.kinds(), len(self.kinds()))
-        for number in range(max(faults, len(first))):
+        """So many, drawn from the seed; without a number those that a Cluster adds, and two more."""
+        kinds = self.kinds()
+        some = [self.move_slot, self.kill_master, self.cut, self.kill]
+        for kind in self._random.choices(kinds, k=faults) if faults else self._random.sample(some, len(some)):
             progress(self._client)
-            self.strike(first[number] if number < len(first) else self._random.choice(self.kinds()))
+            self.strike(kind)
         self.end()
 
     def cut(self) -> None:
@@ -219,14 +220,12 @@ def test_a_failover_that_loses_a_tail_counts_nothing_twice(tmp_path: Path) -> No
             replica.resume()
             wait_until(lambda: len(cluster.masters()) == 3, what="the failover", deadline_seconds=PATIENCE_SECONDS)
             wait_until(lambda: seen(client) >= 0, what="the new master", deadline_seconds=PATIENCE_SECONDS)
-            behind = load.total - seen(client)
             load.publish(500)
             finish(load, client, workers, echoes=False)
         lost = [len(load.lost[partition]) for partition in range(PARTITIONS)]
         assert lost[1] == sum(lost) > 0
-        assert behind > lost[1]
-        assert "lost its tail" in workers.logs()
-        print(f"{sum(lost)} acknowledged payloads lost, {behind - lost[1]} counted again, {load.total} in all")  # noqa: T201
+        assert "Redis lost its tail" in workers.logs()
+        print(f"{sum(lost)} acknowledged payloads lost, {load.total} counted once")  # noqa: T201 - shown by -s
 
 
 def caught_up(client: redis.Redis, load: Load) -> None:
