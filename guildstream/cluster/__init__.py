@@ -7,6 +7,6 @@ of executing a command, and nothing else.
 
 from guildstream.cluster.asyncio_client import AsyncClusterRedis
 from guildstream.cluster.client import ClusterPipeline, ClusterRedis
-from guildstream.cluster.slots import Address, slot_of
+from guildstream.cluster.slots import SLOT_MOVES, Address, slot_of
 
-__all__ = ["Address", "AsyncClusterRedis", "ClusterPipeline", "ClusterRedis", "slot_of"]
+__all__ = ["SLOT_MOVES", "Address", "AsyncClusterRedis", "ClusterPipeline", "ClusterRedis", "slot_of"]

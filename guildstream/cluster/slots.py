@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from redis.crc import key_slot
-from redis.exceptions import AskError
+from redis.exceptions import AskError, ClusterDownError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-__all__ = ["Address", "Command", "Topology", "command_name", "slot_of", "split_command", "text"]
+__all__ = ["SLOT_MOVES", "Address", "Command", "Topology", "command_name", "slot_of", "split_command", "text"]
 
 C = TypeVar("C")
+
+#: What a Cluster answers while a slot moves, or nobody has it: later the same command is taken.
+SLOT_MOVES: Final = AskError | ClusterDownError | TryAgainError
 
 #: Host and port.
 Address = tuple[str, int]

@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 
 import redis
 import redis.exceptions
-from redis.exceptions import AskError, ClusterDownError, MovedError
+from redis.exceptions import MovedError
 
-from guildstream.cluster import ClusterRedis, slot_of
+from guildstream.cluster import SLOT_MOVES, ClusterRedis, slot_of
 from guildstream.cluster.slots import split_command
 from guildstream.connections import connect_redis
 from guildstream.keys import Keys
@@ -28,7 +28,6 @@ _MULTI = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC = b"*1\r\n$4\r\nEXEC\r\n"
 #: How often a request is sent, where its slot has moved.
 _HOPS: Final = 3
-_MOVING: Final = (AskError, ClusterDownError)
 #: Stands for an error until a request is answered.
 _UNKNOWN: Final = redis.exceptions.ConnectionError("not sent")
 
@@ -162,7 +161,7 @@ class StreamWriter:
     def _redirected(self, error: Exception) -> None:
         """Have a Cluster asked again where its slots are, where an error says that they may have moved."""
         refused = isinstance(error, redis.exceptions.ResponseError)
-        if isinstance(self._client, ClusterRedis) and (isinstance(error, _MOVING) or not refused):
+        if isinstance(self._client, ClusterRedis) and (isinstance(error, SLOT_MOVES) or not refused):
             self._client.topology.stale = True
 
     @staticmethod

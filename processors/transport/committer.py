@@ -15,12 +15,12 @@ from typing import Any, cast
 
 import hiredis
 import redis.asyncio
-from redis.exceptions import AskError, ClusterDownError, NoScriptError, RedisError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from guildstream import metrics
-from guildstream.cluster import AsyncClusterRedis
+from guildstream.cluster import SLOT_MOVES, AsyncClusterRedis
 from guildstream.errors import Fenced, StreamDamaged, TailLost
 from processors.transport.backoff import Backoff
 from processors.transport.offsets import DAMAGED
@@ -36,8 +36,6 @@ _NOT_NOW = re.compile(
     r"\b(?:OOM|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|READONLY|MISCONF)\b"
     r"|command not allowed when used memory"
 )
-#: The slot has moved, or is about to: a script whose keys are not all in one place has to wait for that.
-_ELSEWHERE = (AskError, TryAgainError, ClusterDownError)
 _DAMAGED = re.compile(r"DAMAGED (\S+) does not hold (\S+)")
 _OUT_OF_STEP = re.compile(r"OUTOFSTEP the last commit is (\d+)")
 
@@ -217,8 +215,9 @@ class Committer:
         for waiting, reply in zip(batch, replies, strict=True):
             if not isinstance(reply, Exception) or _came_late(waiting, reply):
                 self._applied(waiting)
-            elif isinstance(reply, _ELSEWHERE):
-                logger.warning("a commit goes elsewhere, its slot moves: %s", reply)
+            elif isinstance(reply, SLOT_MOVES):
+                # A script whose keys are not all in one place has to wait until they are.
+                logger.warning("a commit waits, its slot moves: %s", reply)
                 self._suspect()
                 again.append(waiting)
             elif isinstance(reply, NoScriptError) or _NOT_NOW.search(f"{reply} {getattr(reply, 'status_code', '')}"):

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 import redis.asyncio
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
@@ -18,6 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from guildstream import metrics
 from guildstream.clock import Clock
+from guildstream.cluster import SLOT_MOVES
 from guildstream.errors import ConfigError, GuildstreamError, StreamDamaged, TailLost, TransientError
 from processors.transport.backoff import Backoff
 from processors.transport.chunk import Chunk
@@ -47,6 +48,7 @@ _TRANSIENT: Final = (
     BusyLoadingError,
     OutOfMemoryError,
     ReadOnlyError,
+    *get_args(SLOT_MOVES),
     ConnectionError,
     TimeoutError,
 )

@@ -11,6 +11,7 @@ import redis.asyncio
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from guildstream import metrics
+from guildstream.cluster import SLOT_MOVES
 from guildstream.errors import StreamDamaged
 from processors.transport.state import KeyedState, PartitionTable
 
@@ -133,7 +134,7 @@ class Partition:
         try:
             replies = await pipe.execute()
         except ResponseError as error:
-            if isinstance(error, OutOfMemoryError | ReadOnlyError | NoPermissionError):
+            if isinstance(error, OutOfMemoryError | ReadOnlyError | NoPermissionError | SLOT_MOVES):
                 raise
             # The tables are to blame, not the event that happened to need them.
             msg = f"keyed state of partition {self.number} can't be read: {error}"

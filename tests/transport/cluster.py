@@ -321,3 +321,30 @@ def running_cluster(**options: Any) -> Iterator[Cluster]:
             cluster.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+class CuttingProxies:
+    """The proxies of a Cluster as one: whoever is first to send a command that is to be cut off is cut."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._proxies = cluster.proxies
+        self._before = self._count()
+        self.url = cluster.url
+
+    @property
+    def cuts(self) -> int:
+        """Connections cut so far."""
+        return self._count() - self._before
+
+    def cut(self, marker: bytes, *, delay_seconds: float = 0.0) -> None:
+        """Cut the connection of the next command that holds ``marker`` at each master."""
+        for proxy in self._proxies:
+            proxy.cut(marker, delay_seconds=delay_seconds)
+
+    def spare(self) -> None:
+        """Cut nothing more."""
+        for proxy in self._proxies:
+            proxy.spare()
+
+    def _count(self) -> int:
+        return sum(proxy.cuts for proxy in self._proxies)

@@ -47,6 +47,10 @@ class CuttingProxy:
         for thread in self._threads:
             thread.join(5)
 
+    def spare(self) -> None:
+        """Cut nothing after all."""
+        self._wanted.clear()
+
     def cut(self, marker: bytes, *, delay_seconds: float = 0.0) -> None:
         """Cut the connection of the next command that holds ``marker``; it is forwarded after the delay."""
         self._marker, self._delay = marker, delay_seconds

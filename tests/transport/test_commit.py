@@ -54,7 +54,7 @@ async def committing(url: str) -> AsyncIterator[Committer]:
 async def commit(url: str, *requests: CommitRequest) -> None:
     async with committing(url) as committer:
         for one in requests:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await committer.commit(one)
 
 
@@ -170,23 +170,22 @@ async def test_a_redis_out_of_memory_is_waited_for(redis_server: PrivateServer) 
         assert not done
         assert everything(client) == before
         client.config_set("maxmemory", 0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await waiting
     assert client.hget(f"{TAG}:offset", "commit") == b"1"
 
 
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.3])
 async def test_a_lost_reply_is_resolved_and_nothing_is_written_twice(
-    redis_url: str, client: redis.Redis, delay_seconds: float
+    proxy: CuttingProxy, client: redis.Redis, delay_seconds: float
 ) -> None:
     """With a delay the first sending reaches Redis when the second is already on its way."""
-    with CuttingProxy(redis_url) as proxy:
-        async with committing(proxy.url) as committer, asyncio.timeout(10):
-            await committer.commit(request(*GOOD))
-            proxy.cut(b"EVALSHA", delay_seconds=delay_seconds)
-            await committer.commit(request(*GOOD, follows=1))
-            await committer.commit(request(*GOOD, follows=2))
-        assert proxy.cuts == 1
+    async with committing(proxy.url) as committer, asyncio.timeout(30):
+        await committer.commit(request(*GOOD))
+        proxy.cut(b"EVALSHA", delay_seconds=delay_seconds)
+        await committer.commit(request(*GOOD, follows=1))
+        await committer.commit(request(*GOOD, follows=2))
+    assert proxy.cuts == 1
     assert client.hget(f"{TAG}:offset", "commit") == b"3"
     assert client.xlen(f"{TAG}:results") == 3
     assert client.hget(f"{TAG}:counters", "seen") == b"9"
@@ -201,7 +200,7 @@ async def test_a_first_sending_that_arrives_after_the_second_is_taken_for_what_i
         waiting = _Waiting(late, asyncio.get_running_loop().create_future(), sent=True)
         client.eval(COMMIT.source, *late.command()[2:])
         committer._put(waiting)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await waiting.future
     assert client.hget(f"{TAG}:offset", "commit") == b"1"
     assert client.xlen(f"{TAG}:results") == 1

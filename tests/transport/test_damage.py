@@ -19,7 +19,8 @@ QUICK = {"lease_seconds": 1, "commit_interval_seconds": 0.02, "trim_seconds": 0.
 async def test_it_stops_the_worker(redis_url: str, how: str) -> None:
     client = connect_redis(redis_url)
     load = Load(client, seed=7)
-    app = create_app(redis_url, **QUICK)
+    # A Cluster goes on from what is left unless told otherwise.
+    app = create_app(redis_url, **QUICK, lost_tail="stop")
     async with started(app):
         load.publish(500)
         await until(lambda: committed(client) == load.total)
