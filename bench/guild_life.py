@@ -52,7 +52,8 @@ class Conversation:
 class Guild:
     """Who talks and who is in voice, and what they do next."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, talk: int) -> None:
+        self.talk = talk
         self.draw = random.Random(seed)
         self.talks: list[Conversation] = []
         self.inside: dict[int, int] = {}
@@ -93,7 +94,7 @@ class Guild:
     def _talk(self) -> tuple[Conversation, int]:
         draw, talks = self.draw, self.talks
         number = int(len(talks) * draw.random())
-        if draw.random() < 1 / 30:
+        if draw.random() < 1 / self.talk:
             talks[number] = Conversation(draw)
         talk = talks[number]
         return talk, talk.people[int(len(talk.people) * draw.random())]
@@ -181,16 +182,19 @@ def _member(draw: random.Random) -> int:
     return (1 + int(MEMBERS * draw.random() ** 2)) << 22
 
 
-def life(events: int, *, seed: int = 1, per_year: int = YEAR_EVENTS) -> Iterator[ev.Event]:
-    """The first ``events`` events of a guild that has ``per_year`` of them a year, heartbeats in between.
+def life(events: int, *, seed: int = 1, talk: int = 30) -> Iterator[ev.Event]:
+    """The first ``events`` events of the guild's life, heartbeats in between, which are not counted.
 
-    Heartbeats are not counted among ``events``.
+    Args:
+        events: how many.
+        seed: the same seed, the same life.
+        talk: about how many messages make a conversation; 1 makes everybody a stranger to who came before.
     """
-    guild, made, hour = Guild(seed), 0, 0
+    guild, made, hour = Guild(seed, talk), 0, 0
     beat_ms = START_MS
     while made < events:
         share = _HOURS[(START_MS // _HOUR_MS + hour) % 24] / sum(_HOURS) * 24
-        per_hour = per_year / 365 / 24 * share
+        per_hour = YEAR_EVENTS / 365 / 24 * share
         guild.prepare(per_hour)
         start_ms, count = START_MS + hour * _HOUR_MS, round(per_hour)
         for number in range(min(count, events - made)):

@@ -5,7 +5,8 @@
     python -m bench.rules life --events 136986 --live
 
 ``stage``: people join one stage channel, half of them within a minute, stay for two hours of heartbeats and
-panes every 5 s of event time, and leave, all at once. Linear means that a person costs the same at every size.
+panes as they are due, and leave, all at once. Linear means that a person costs what they would in guilds of a
+thousand; as many people as there are in the last stage are therefore measured in such guilds too.
 
 ``life``: the guild of ``bench.guild_life``. Events come to a real state table of the transport, with a bounded
 cache over a dictionary in Redis' place: encoding and decoding count, the network doesn't. A commit every 10,000
@@ -38,29 +39,33 @@ EARLY: Final = 50
 ROWS: Final = ("activity", "totals", "awards", "sessions", "commands", "participants")
 
 
-def voice(seq: int, ts: int, user: int, channel: int | None) -> ev.VoiceState:
-    """A join or a leave."""
-    return ev.VoiceState(v=1, ts=ts, session="s", seq=seq, guild_id=GUILD, channel_id=channel, user_id=user)
+def voice(seq: int, ts: int, person: int, channel: int | None, apart: int) -> ev.VoiceState:
+    """A join or a leave, with so many people in each guild."""
+    guild_id, user_id = GUILD + (person // apart << 22), (person + 1) << 22
+    return ev.VoiceState(v=1, ts=ts, session="s", seq=seq, guild_id=guild_id, channel_id=channel, user_id=user_id)
 
 
-def stage(size: int) -> None:
-    """Print what one person costs in a full channel."""
+def stage(size: int, apart: int) -> None:
+    """Print what one person costs in a full channel.
+
+    Args:
+        size: how many people there are.
+        apart: how many of them are in each guild.
+    """
     rules = PartitionRules(memory_tables(), RuleOptions())
     late = size // 2
-    joins = [voice(n + 1, START_MS + n * 60_000 // late, (n + 1) << 22, 5) for n in range(late)]
-    joins += [
-        voice(n + 1, START_MS + 60_000 + (n - late) * 600_000 // late, (n + 1) << 22, 5) for n in range(late, size)
-    ]
-    joined = _apply(rules, joins)
+    times = [n * 60_000 // late if n < late else 60_000 + (n - late) * 600_000 // late for n in range(size)]
+    joined = _apply(rules, [voice(n + 1, START_MS + ts, n, 5, apart) for n, ts in enumerate(times)])
     begun, panes = time.process_time(), 0
     for second in range(660, 7860, 5):
         rules.apply(ev.Heartbeat(v=1, ts=START_MS + second * 1000, session="s"))
         panes += bool(rules.drain(early=True).activity)
     paned = time.process_time() - begun
     end = START_MS + 7_860_000
-    left = _apply(rules, [voice(size + n + 1, end, (n + 1) << 22, None) for n in range(size)])
+    left = _apply(rules, [voice(size + n + 1, end, n, None, apart) for n in range(size)])
+    where = "" if apart >= size else f" in guilds of {apart:,}"
     print(
-        f"{size:>7,} people: join {joined / size * 1e6:5.1f} µs, leave {left / size * 1e6:5.1f} µs, "
+        f"{size:>7,} people{where}: join {joined / size * 1e6:5.1f} µs, leave {left / size * 1e6:5.1f} µs, "
         f"pane {paned / panes / size * 1e6:5.2f} µs a person ({panes} panes in 2 h), "
         f"{paned / 7200 * 100:.2f} % of a core while it lasts",
         flush=True,
@@ -163,16 +168,16 @@ class Life:
         print(f"    {cached:,} keys cached; stored: {self.store.sizes()}", flush=True)
 
 
-def run_life(count: int, seed: int, cached: int, *, live: bool) -> None:
+def run_life(count: int, events: Iterator[ev.Event], cached: int, *, live: bool) -> None:
     """Print CPU an event and memory as the guild grows older.
 
     Args:
         count: of events.
-        seed: of the guild.
+        events: that many, and heartbeats.
         cached: values that a table caches, up to twice that.
         live: events come as they happen: a commit with early panes every 5 s.
     """
-    state, events, shown = Life(cached, 1 if live else EARLY), life(count, seed=seed), 0
+    state, shown = Life(cached, 1 if live else EARLY), 0
     commits = _beats(events) if live else _batches(events)
     # Of a few commits at once, so that making events is not measured and looking at the clock costs nothing.
     while some := list(islice(commits, 500 if live else 2)):
@@ -206,6 +211,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--live", action="store_true", help="a commit every 5 s of event time")
     parser.add_argument("--cached", type=int, default=20_000, help="values that a table caches, up to twice that")
+    parser.add_argument("--talk", type=int, default=30, help="messages of a conversation; 1: strangers only")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     # As in the processor: looking for cycles among long-lived state is a cost by the size of the state.
@@ -213,9 +219,11 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 100)
     if options.what == "stage":
         for size in options.people:
-            stage(size)
+            stage(size, size)
+        stage(options.people[-1], min(1000, options.people[-1]))
     else:
-        run_life(options.events, options.seed, options.cached, live=options.live)
+        events = life(options.events, seed=options.seed, talk=options.talk)
+        run_life(options.events, events, options.cached, live=options.live)
 
 
 if __name__ == "__main__":

@@ -168,13 +168,13 @@ def _dense_move(rnd: random.Random, guild: int, source: str, users: Sequence[int
     }
 
 
-def build(moves: list[dict[str, Any]]) -> list[ev.Event]:
-    """Events from moves; ends with a final heartbeat of every source."""
+def build(moves: list[dict[str, Any]], wishes: dict[int, dict[str, Any]] = SETTINGS) -> list[ev.Event]:
+    """Events from moves, in guilds with such settings; ends with a final heartbeat of every source."""
     now, seqs, events = START_MS, dict.fromkeys((*SOURCES, "cli"), 0), []
     for guild, zone in GUILDS.items():
         seqs["cli"] += 1
         common = {"v": 1, "ts": now, "session": "cli", "seq": seqs["cli"], "guild_id": guild}
-        events.append(ev.SettingsChange(**common, data={"timezone": zone, **SETTINGS[guild]}))
+        events.append(ev.SettingsChange(**common, data={"timezone": zone, **wishes[guild]}))
     for move in moves:
         now += move["step"]
         if move["kind"] == "days":
