@@ -17,6 +17,8 @@ from guildstream.measures import MEASURES
 
 from .histories import PURGE_MS
 from .oracle_erasure import erase_guild, erase_member
+from .oracle_points import Limits
+from .oracle_reactions import Reacted, Reactions
 
 HOUR, MINUTE, WINDOW = 3_600_000, 60_000, 60_000
 
@@ -32,16 +34,6 @@ class Stay:
     start: int
     end: int
     held: frozenset[str]
-
-
-@dataclass
-class Reacted:
-    """A reaction that may be taken back."""
-
-    ts: int
-    clock: int
-    channel: int
-    rows: list[list[Any]]
 
 
 @dataclass
@@ -62,7 +54,7 @@ class Seg:
     ms: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
 
-class Oracle:
+class Oracle(Reactions):
     def __init__(self, zones: dict[int, str], settings: dict[int, dict[str, Any]]) -> None:
         self.settings = {guild: its.get("xp", {}) for guild, its in settings.items()}
         self.reactions: dict[tuple[int, int, str, int], Reacted] = {}
@@ -81,6 +73,7 @@ class Oracle:
         self.stays: list[Stay] = []
         self.segments: list[Seg] = []
         self.rows: dict[tuple[int, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self.limits = Limits()
         #: Points but for those of voice.
         self.xp: dict[tuple[int, int], int] = defaultdict(int)
         self.awarded: dict[tuple[int, int], int] = {}
@@ -252,7 +245,8 @@ class Oracle:
             held.add("afk_ms")
         elif flags["suppress"]:
             held.add("audience_ms")
-        if not flags["bot"] and not held & {"alone_ms", "deafened_ms", "afk_ms"}:
+        ignored = self.limits.ignores(self.settings[guild], (guild, user), person.channel)
+        if not flags["bot"] and not ignored and not held & {"alone_ms", "deafened_ms", "afk_ms"}:
             held.add("voice_active_ms")
         return held
 
@@ -350,44 +344,6 @@ class Oracle:
                 self.advance(event.guild_id, event.ts)
             self.afk[event.guild_id] = afk
 
-    def on_reaction_add(self, event: Any, _owned: bool) -> None:
-        guild, data = event.guild_id, event.data
-        points = self.settings[guild].get("reaction", {})
-        author = None if self.is_forgotten(guild, data.author_id, event.ts) else data.author_id
-        rows = []
-        for user, measure, kind in (
-            (event.user_id, "reactions_given", "given"),
-            (author, "reactions_received", "received"),
-        ):
-            if user is not None:
-                row = self._row(event, user)
-                xp = 0 if (guild, user) in self.bots else points.get(kind, 0)
-                row[measure] += 1
-                row["xp"] += xp
-                self.xp[guild, user] += xp
-                rows.append([row, measure, xp, (guild, user)])
-        self.clock[guild] = max(self.clock[guild], event.ts)
-        key = (guild, data.message_id, data.emoji, event.user_id)
-        self.reactions[key] = Reacted(event.ts, self.clock[guild], event.channel_id, rows)
-
-    def on_reaction_remove(self, event: Any, _owned: bool) -> None:
-        self.clock[event.guild_id] = max(self.clock[event.guild_id], event.ts)
-        key = (event.guild_id, event.data.message_id, event.data.emoji, event.user_id)
-        self.unmatched += not self._take_back(key, event.ts)
-
-    def on_reaction_clear(self, event: Any, _owned: bool) -> None:
-        self.clock[event.guild_id] = max(self.clock[event.guild_id], event.ts)
-        for key in sorted(self.reactions, key=self._order):
-            if key[:2] == (event.guild_id, event.data.message_id) and event.data.emoji in (None, key[2]):
-                self._take_back(key, event.ts)
-
-    def _order(self, key: tuple[int, int, str, int]) -> tuple[int, ...]:
-        """By user and emoji; erased people first, by what there is of their reactions."""
-        _, _, emoji, user = key
-        reacted = self.reactions[key]
-        author = reacted.rows[1][3][1] if len(reacted.rows) > 1 else 0
-        return max(user, 0), reacted.ts if user < 0 else 0, ord(emoji), reacted.channel, max(author, -1)
-
     def on_adjust(self, event: Any, _owned: bool) -> None:
         """Only of guilds without points for voice, where what somebody has is at hand."""
         guild, who, data = event.guild_id, (event.guild_id, event.user_id), event.data
@@ -403,18 +359,6 @@ class Oracle:
         hour = (event.ts - event.ts % HOUR, *next(key for key, its in self.rows.items() if its is row)[1:])
         self.rows[hour]["voice_ms"] += max(data.voice_ms, -voice_ms)
 
-    def _take_back(self, key: tuple[int, int, str, int], ts: int) -> bool:
-        found = self.reactions.pop(key, None)
-        if found is None or max(ts - found.ts, self.clock[key[0]] - found.clock) > 7 * 86_400_000:
-            return False
-        for row, measure, points, who in found.rows:
-            # Elsewhere nothing but its own removal takes points, so they are there.
-            taken = min(points, self.xp[who]) if "voice" in self.settings[who[0]] and who[1] > 0 else points
-            row[measure] -= 1
-            row["xp"] -= taken
-            self.xp[who] -= taken if who[1] > 0 else 0
-        return True
-
     def on_member_join(self, event: Any, _owned: bool) -> None:
         self.flow.append([event.ts, event.guild_id, event.user_id, "join", event.data.invite])
 
@@ -425,7 +369,10 @@ class Oracle:
         self._row(event, 0)["deletes"] += 1
 
     def on_command(self, event: Any, _owned: bool) -> None:
-        self._row(event, event.user_id)["commands"] += event.data.kind in ("slash", "user", "message")
+        row = self._row(event, event.user_id)
+        if event.data.kind in ("slash", "user", "message"):
+            row["commands"] += 1
+            self._earn(event, event.user_id, row, self.settings[event.guild_id].get("command", 0))
 
     def on_message_create(self, event: Any, _owned: bool) -> None:
         data, row, who = event.data, self._row(event, event.user_id), (event.guild_id, event.user_id)
@@ -437,14 +384,22 @@ class Oracle:
         row["replies"] += data.reply_to is not None
         if data.bot:
             self.bots.add(who)
-        if who in self.bots:
-            return
-        if who not in self.awarded or event.ts - self.awarded[who] >= 60_000:
+        rule = {"min": 15, "max": 25, "cooldown_seconds": 60, **self.settings[event.guild_id].get("message", {})}
+        if who not in self.awarded or event.ts - self.awarded[who] >= rule["cooldown_seconds"] * 1000:
             digest = blake2b(data.message_id.to_bytes(8, "big"), digest_size=8).digest()
-            points = 15 + int.from_bytes(digest, "big") % 11
-            row["xp"] += points
-            self.xp[who] += points
-            self.awarded[who] = event.ts
+            base = rule["min"] + int.from_bytes(digest, "big") % (rule["max"] - rule["min"] + 1)
+            if self._earn(event, event.user_id, row, base):
+                self.awarded[who] = event.ts
+
+    def _earn(self, event: Any, user: int, row: dict[str, int], base: int) -> int:
+        """Points for an event, as far as settings and the day's cap let them be."""
+        who = (event.guild_id, user)
+        day = self.day(event.guild_id, event.ts)
+        allow = 0 if who in self.bots else base
+        xp = self.limits.allow(self.settings[event.guild_id], who, day, event.channel_id, allow)
+        row["xp"] += xp
+        self.xp[who] += xp
+        return xp
 
     def _row(self, event: Any, user: int) -> dict[str, int]:
         bucket = event.ts - event.ts % WINDOW

@@ -22,6 +22,7 @@ def erase_member(oracle: Oracle, guild: int, user: int, nobody: int) -> None:
     for reacted in oracle.reactions.values():
         for row in reacted.rows:
             row[3] = (guild, nobody) if row[3] == (guild, user) else row[3]
+    oracle.limits.forget(guild, user)
     oracle.xp.pop((guild, user), None)
     oracle.awarded.pop((guild, user), None)
     oracle.bots.discard((guild, user))
@@ -37,6 +38,7 @@ def erase_guild(oracle: Oracle, guild: int) -> None:
     for its in oracle.segments:
         its.guild = None if its.guild == guild else its.guild
     oracle.reactions = {key: its for key, its in oracle.reactions.items() if key[0] != guild}
+    oracle.limits.forget(guild)
     for key in [key for key in oracle.xp if key[0] == guild]:
         del oracle.xp[key]
     oracle.awarded = {who: at for who, at in oracle.awarded.items() if who[0] != guild}

@@ -13,7 +13,7 @@ from typing import Any
 
 from .histories import build, dense_moves, wild_moves
 from .test_laws import final_state, run_in_pieces
-from .test_oracle import agree, run
+from .test_oracle import LIMITED, agree, run
 
 STEPS = ("", "", "", "chunk", "commit", "early", "evict", "hand over", "crash")
 
@@ -23,6 +23,7 @@ def check(moves: list[dict[str, Any]], seed: int) -> None:
     events = build(moves)
     agree(events)
     steps = random.Random(seed).choices(STEPS, k=len(events))
+    agree(build(moves, LIMITED), LIMITED)
     assert final_state(run_in_pieces(events, steps).sums) == final_state(run(events).sums)
 
 

@@ -18,6 +18,20 @@ from .twin import Shell
 
 #: The guild in which voice earns nothing.
 QUIET = 13 << 22
+#: The same with all that limits and multiplies what events earn.
+LIMITED = SETTINGS | {
+    QUIET: {
+        "xp": {
+            "message": {"min": 3, "max": 40, "cooldown_seconds": 30},
+            "reaction": {"given": 7, "received": 50},
+            "command": 9,
+            "daily_cap": 120,
+            "voice": {"per_minute": 0},
+            "multipliers": {"channels": {"201": 1.5, "202": 0.125}},
+            "ignore": {"channels": [203], "users": [102]},
+        }
+    }
+}
 OPTIONS = RuleOptions(purge_ms=PURGE_MS)
 #: How many histories each property sees; a nightly run may raise it.
 HISTORIES = 150
@@ -49,9 +63,9 @@ def adjusted_where_quiet(events: Sequence[Event]) -> Iterator[Event]:
             yield event
 
 
-def agree(events: Sequence[Event]) -> None:
+def agree(events: Sequence[Event], wishes: dict[int, dict[str, Any]] = SETTINGS) -> None:
     events = list(adjusted_where_quiet(events))
-    shell, oracle = run(events), Oracle(GUILDS, SETTINGS)
+    shell, oracle = run(events), Oracle(GUILDS, wishes)
     for event in events:
         oracle.feed(event)
     oracle.finish()
@@ -95,3 +109,9 @@ def test_rules_agree_with_the_oracle(moves: list[dict[str, Any]]) -> None:
 @given(st.integers(0, 2**32))
 def test_rules_agree_on_long_histories_of_one_guild(seed: int) -> None:
     agree(build(dense_moves(seed)))
+
+
+@settings(max_examples=HISTORIES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(MOVE, max_size=60) | st.integers(0, 2**32).map(dense_moves))
+def test_rules_agree_on_what_limits_points(moves: list[dict[str, Any]]) -> None:
+    agree(build(moves, LIMITED), LIMITED)
