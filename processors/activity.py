@@ -32,8 +32,8 @@ EVENTS: Final = "events"
 #: Un-emitted window rows in memory beyond which an early pane comes at once.
 _PENDING_ROWS: Final = 20_000
 
-#: The position of each entry's first event, and its events.
-_Decoded = list[tuple[int, Sequence[Event | None]]]
+#: The position of each entry's first event, its events, and whether it is a dead letter that comes again.
+_Decoded = list[tuple[int, Sequence[Event | None], bool]]
 
 STATES: Final = tuple(KeyedState(spec.name, spec.encode, spec.decode, spec.preload) for spec in TABLE_SPECS)
 
@@ -95,8 +95,10 @@ class Activity:
         if not work.ready:
             await partition.prefetch(work.rules.initial_keys())
             work.ready = True
-        decoded: _Decoded = [(entry.position, self._decode(chunk, entry, work)) for entry in chunk.entries]
-        flat = [event for _, events in decoded for event in events if event]
+        decoded: _Decoded = [
+            (entry.position, self._decode(chunk, entry, work), entry.requeued is not None) for entry in chunk.entries
+        ]
+        flat = [event for _, events, _ in decoded for event in events if event]
         for keys in work.rules.rounds(flat):
             await partition.prefetch(keys)
         await name_erased(partition, work.rules, flat)
@@ -109,14 +111,14 @@ class Activity:
         counts = dict.fromkeys(_COUNTERS, 0)
         removed = work.rules.removed
         apply, dropped, accepted = work.rules.apply, work.dropped, Outcome.ACCEPTED
-        for position, events in decoded:
+        for position, events, requeued in decoded:
             for index, event in enumerate(events):
                 if event is None:
                     dropped.append(position + index)
                     continue
                 if removed and event.guild_id in removed and work.rules.outlives(event):
                     await purge(partition, work.rules, int(event.guild_id or 0), position + index)
-                outcome = apply(event)
+                outcome = apply(event) if not requeued else apply(event, requeued=True)
                 counts[outcome] += 1
                 if outcome is accepted:
                     continue
@@ -198,7 +200,13 @@ def _decode_one(chunk: Chunk, entry: ChunkEntry, index: int, payload: bytes, rea
     except InvalidEvent as error:
         partition.count("invalid")
         partition.dead_letter(
-            chunk.topic, entry.id, entry.index + index, payload, reason=error.reason, detail=error.detail
+            chunk.topic,
+            entry.id,
+            entry.index + index,
+            payload,
+            reason=error.reason,
+            detail=error.detail,
+            origin=entry.origin,
         )
     return None
 

@@ -14,6 +14,7 @@ import redis
 
 from guildstream.clock import SYSTEM_CLOCK
 from guildstream.connections import connect_redis
+from guildstream.consumers import count_after
 from guildstream.deployment import Deployment, ensure_deployment
 from guildstream.errors import RedisUnavailable
 from guildstream.keys import Keys
@@ -21,18 +22,6 @@ from guildstream.replay.writer import parse_id
 
 __all__ = ["PartitionState", "existing_deployment", "read_loads", "read_partitions", "talking_to_redis"]
 
-#: Before Redis 7 nobody knows how many entries follow an id, so they are counted up to here.
-COUNTED_ENTRIES: Final = 5_000
-_COUNT_AFTER: Final = """
-local from, counted = '(' .. ARGV[1], 0
-while counted < tonumber(ARGV[2]) do
-    local page = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 100)
-    counted = counted + #page
-    if #page < 100 then break end
-    from = '(' .. page[#page][1]
-end
-return counted
-"""
 _LOADS: Final = """
 SELECT partition, results_id, commit, events_id, position, loaded_at
 FROM guildstream.sink_offsets WHERE deployment = %s AND generation = %s
@@ -152,7 +141,7 @@ def _partition_state(number: int, replies: list[Any]) -> PartitionState:
 def _count_lag(client: redis.Redis, keys: Keys, states: list[PartitionState]) -> None:
     pipe = client.pipeline(transaction=False)
     for state in states:
-        pipe.eval(_COUNT_AFTER, 1, keys.partition(state.partition).events, state.committed_id, COUNTED_ENTRIES)
+        count_after(pipe, keys.partition(state.partition).events, state.committed_id)
     for state, counted in zip(states, pipe.execute(), strict=True):
         state.lag_entries = int(counted)
 

@@ -27,6 +27,8 @@ class ChunkEntry:
             them, or the whole entry can't be read. The transport dead-letters them.
         key: the message's key, where a Faust producer gave one.
         headers: the message's headers, the same.
+        requeued: the id of the dead letter that comes again by this entry; None for all others.
+        origin: of that letter, for another one should it fail again.
     """
 
     id: str
@@ -39,6 +41,8 @@ class ChunkEntry:
     skipped: frozenset[int] = frozenset()
     key: bytes | None = None
     headers: dict[str, bytes] | None = None
+    requeued: str | None = None
+    origin: bytes | None = None
 
     def payloads(self) -> list[bytes]:
         """Each payload by itself, skipped ones included."""

@@ -6,6 +6,7 @@ import math
 import traceback
 from dataclasses import dataclass, field
 
+from guildstream.errors import InvalidEvent
 from processors.transport.chunk import Chunk, ChunkEntry
 from processors.transport.offsets import Position, stream_order
 from processors.transport.options import TransportOptions
@@ -56,7 +57,8 @@ class ChunkCutter:
         self._options = options
         self._turn = 0
         self._suspects: dict[str, list[tuple[int, int]]] = {}
-        self._poison: dict[tuple[str, int], str] = {}
+        #: Of each payload that agents raise on: reason, detail and counter of its dead letter.
+        self._poison: dict[tuple[str, int], tuple[str, str, str]] = {}
 
     @property
     def between_entries(self) -> bool:
@@ -85,7 +87,11 @@ class ChunkCutter:
             ranges.sort()
             return False
         detail = "".join(traceback.format_exception(chunk.error)) if chunk.error else ""
-        self._poison[chunk.topic, chunk.position] = detail
+        found = ("processing_failed", detail, "poison")
+        if isinstance(chunk.error, InvalidEvent):
+            # The agent knows what is wrong with the input, and says so.
+            found = (chunk.error.reason, f"{chunk.error.detail}\n{detail}", "invalid")
+        self._poison[chunk.topic, chunk.position] = found
         return True
 
     def forget(self, topic: str, position: int) -> None:
@@ -130,6 +136,8 @@ class ChunkCutter:
                 index=0,
                 key=entry.key,
                 headers=entry.headers,
+                requeued=entry.requeued,
+                origin=entry.origin,
                 count=entry.count,
                 position=topic.read.payloads,
                 skipped=self._skipped(topic, entry, entry.count),
@@ -152,6 +160,8 @@ class ChunkCutter:
                 index=entry.taken,
                 key=entry.key,
                 headers=entry.headers,
+                requeued=entry.requeued,
+                origin=entry.origin,
                 count=1,
                 position=topic.read.payloads,
                 skipped=self._skipped(topic, entry, 1),
@@ -179,13 +189,15 @@ class ChunkCutter:
         first = topic.read.payloads
         skipped = [index for index in range(count) if (topic.name, first + index) in self._poison]
         for index in skipped:
-            detail = self._poison[topic.name, first + index]
-            self._put_aside(topic, entry, entry.taken + index, "processing_failed", detail, counter="poison")
+            reason, detail, counter = self._poison[topic.name, first + index]
+            self._put_aside(topic, entry, entry.taken + index, reason, detail, counter=counter)
         return frozenset(skipped)
 
     def _put_aside(
         self, topic: TopicCursor, entry: ReadEntry, index: int, reason: str, detail: str, *, counter: str
     ) -> None:
         payload = entry.payloads()[index]
-        self._partition.dead_letter(topic.name, entry.id, index, payload, reason=reason, detail=detail)
+        self._partition.dead_letter(
+            topic.name, entry.id, index, payload, reason=reason, detail=detail, origin=entry.origin
+        )
         self._partition.count(counter)

@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from guildstream import metrics
 from guildstream.clock import Clock
 from guildstream.cluster import SLOT_MOVES
-from guildstream.errors import ConfigError, GuildstreamError, StreamDamaged, TailLost, TransientError
+from guildstream.errors import ConfigError, GuildstreamError, InvalidEvent, StreamDamaged, TailLost, TransientError
 from processors.transport.backoff import Backoff
 from processors.transport.chunk import Chunk
 from processors.transport.committer import CommitRequest, Committer
@@ -289,7 +289,8 @@ class Lane:
         elif self._cutter.blame(chunk):
             entry_id = chunk.entries[0].id
             logger.error("partition %d, entry %s: an agent raised", self.number, entry_id, exc_info=error)
-            self._count_poison(error)
+            if not isinstance(error, InvalidEvent):
+                self._count_poison(error)
         else:
             logger.warning("partition %d: an agent raised, looking for the event: %r", self.number, error)
         await self._settle()

@@ -175,8 +175,28 @@ class Partition:
         """Another write with the commit; ``key`` is given without the partition's tag."""
         self.operations.append(Operation(command, self.names.key(key), args))
 
-    def dead_letter(self, stream: str, entry_id: str, index: int, payload: bytes, *, reason: str, detail: str) -> None:
-        """Put a payload aside, with the commit. The payload keeps its first 64 KiB."""
+    def dead_letter(
+        self,
+        stream: str,
+        entry_id: str,
+        index: int,
+        payload: bytes,
+        *,
+        reason: str,
+        detail: str,
+        origin: bytes | None = None,
+    ) -> None:
+        """Put a payload aside, with the commit. The payload keeps its first 64 KiB.
+
+        Args:
+            stream: where it was read.
+            entry_id: of its entry.
+            index: of the payload within the entry.
+            payload: what could not be processed.
+            reason: a word to sort dead letters by.
+            detail: for people.
+            origin: of a requeued dead letter that fails again: where it came from at first.
+        """
         self.dead[reason] += 1
         self.send(
             "dead",
@@ -184,7 +204,7 @@ class Partition:
                 b"e": payload[:_PAYLOAD_BYTES],
                 b"reason": reason.encode(),
                 b"detail": detail.encode(errors="replace")[:_DETAIL_BYTES],
-                b"origin": f"{self.names.stream(stream)} {entry_id} {index}".encode(),
+                b"origin": origin or f"{self.names.stream(stream)} {entry_id} {index}".encode(),
             },
         )
 

@@ -50,6 +50,8 @@ class ReadEntry:
         taken: payloads already handed out, where a poisonous event is being searched for one by one.
         key: the message's key, from field ``k``.
         headers: the message's headers, from field ``h``.
+        requeued: the id of the dead letter that comes again by this entry, from field ``r``.
+        origin: where that came from at first, from field ``o``.
     """
 
     id: str
@@ -60,6 +62,8 @@ class ReadEntry:
     taken: int = 0
     key: bytes | None = None
     headers: dict[str, bytes] | None = None
+    requeued: str | None = None
+    origin: bytes | None = None
     _lines: list[bytes] | None = None
 
     def payloads(self) -> list[bytes]:
@@ -95,9 +99,12 @@ def read_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> ReadEntry:
         key, headers = fields.get(b"k"), decode_headers(fields.get(b"h"))
     except InvalidEvent as error:
         raw = b" ".join(fields.values())[:MAX_ENTRY_BYTES]
-        return ReadEntry(entry_id.decode(), raw, packed=False, count=1, error=error)
+        return ReadEntry(entry_id.decode(), raw, packed=False, count=1, error=error, origin=fields.get(b"o"))
     if not packed:
-        return ReadEntry(entry_id.decode(), payload, packed=False, count=1, key=key, headers=headers)
+        entry = ReadEntry(entry_id.decode(), payload, packed=False, count=1, key=key, headers=headers)
+        if b"r" in fields:
+            entry.requeued, entry.origin = fields[b"r"].decode(errors="replace"), fields.get(b"o")
+        return entry
     if payload.endswith(b"\n"):
         payload = payload[:-1]
     return ReadEntry(entry_id.decode(), payload, packed=True, count=payload.count(b"\n") + 1)
