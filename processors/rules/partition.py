@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from enum import IntEnum
+from itertools import islice
 from typing import Any, Final
 
 from guildstream.events import (
@@ -114,7 +115,10 @@ class PartitionRules:
         self._grace_ms = options.grace_ms
         self._outbox = Outbox()
         self._outbox.removed = {int(key): its.removed_ms for key, its in tables.removals.items()}
+        #: Guilds that a commit has to look at: touched since the last, or with something open ...
         self._guilds: dict[int, Voice] = {}
+        #: ... and others that are remembered, the longest untouched first.
+        self._idle: dict[int, Voice] = {}
         self._member_keys: dict[int, dict[int, str]] = {}
         self._keys_made = 0
         self._touched: dict[str, SourceRecord] = {}
@@ -336,9 +340,16 @@ class PartitionRules:
             voice.guild.reactions.store_lists()
             if voice.guild.windows:
                 self._emit(voice.guild, drained, early=early)
-        if len(self._guilds) > _IDLE_GUILDS:
-            self._guilds = {key: voice for key, voice in self._guilds.items() if voice.segments or voice.guild.windows}
+        self._put_aside()
         return drained
+
+    def _put_aside(self) -> None:
+        """Let the next commit pass over guilds that nothing is open in."""
+        touched, self._guilds, idle = self._guilds, {}, self._idle
+        for guild_id, voice in touched.items():
+            (self._guilds if voice.segments or voice.guild.windows else idle)[guild_id] = voice
+        if len(idle) > _IDLE_GUILDS:
+            self._idle = dict(islice(idle.items(), _IDLE_GUILDS // 2, None))
 
     def _turn_to(self, session: str) -> SourceRecord:
         source = self._touched.get(session)
@@ -395,11 +406,12 @@ class PartitionRules:
 
     def _open(self, guild_id: int) -> Voice:
         self._restore()
-        voice = self._guilds.get(guild_id)
+        voice = self._guilds.get(guild_id) or self._idle.pop(guild_id, None)
         if voice is None:
             guild = Guild(guild_id, self._tables, self._outbox, self._options)
             guild.member_keys = self._member_keys.setdefault(guild_id, guild.member_keys)
-            voice = self._guilds[guild_id] = Voice(guild)
+            voice = Voice(guild)
+        self._guilds[guild_id] = voice
         return voice
 
     def _restore(self) -> None:
@@ -422,7 +434,9 @@ class PartitionRules:
         for known in self._member_keys.values():
             known.clear()
         self._member_keys = {
-            guild_id: known for guild_id, known in self._member_keys.items() if guild_id in self._guilds
+            guild_id: known
+            for guild_id, known in self._member_keys.items()
+            if guild_id in self._guilds or guild_id in self._idle
         }
 
 
