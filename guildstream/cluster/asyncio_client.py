@@ -200,8 +200,10 @@ async def _parse(node: redis.asyncio.Redis, connection: Any, part: Part) -> Any:
     try:
         return await node.parse_response(connection, part.words[0], **part.options)
     except ResponseError as error:
-        return error
+        # A kept traceback would keep the connection, in a circle that only the garbage collector finds.
+        return error.with_traceback(None)
 
 
 def _as_lost(error: Exception) -> Exception:
-    return error if isinstance(error, RedisError) else RedisConnectionError(str(error))
+    found = error if isinstance(error, RedisError) else RedisConnectionError(str(error))
+    return found.with_traceback(None)

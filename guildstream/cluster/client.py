@@ -249,11 +249,13 @@ def _parse(node: redis.Redis, connection: Any, part: Part) -> Any:
     try:
         return cast("Any", node).parse_response(connection, part.words[0], **part.options)
     except ResponseError as error:
-        return error
+        # A kept traceback would keep the connection, in a circle that only the garbage collector finds.
+        return error.with_traceback(None)
 
 
 def _as_lost(error: Exception) -> Exception:
-    return error if isinstance(error, RedisError) else RedisConnectionError(str(error))
+    found = error if isinstance(error, RedisError) else RedisConnectionError(str(error))
+    return found.with_traceback(None)
 
 
 def _block_ms(args: Command) -> int | None:

@@ -132,7 +132,7 @@ class StreamWriter:
             try:
                 found.setdefault(self._client.slot_node(requests[index].slot), []).append(index)
             except (redis.exceptions.RedisError, OSError) as error:
-                errors[index] = error
+                errors[index] = error.with_traceback(None)
         return dict(found)
 
     def _talk(
@@ -156,7 +156,7 @@ class StreamWriter:
         except (redis.exceptions.RedisError, OSError) as error:
             self._disconnect(node)
             self._redirected(error)
-            errors |= dict.fromkeys(left, error)
+            errors |= dict.fromkeys(left, error.with_traceback(None))
 
     def _redirected(self, error: Exception) -> None:
         """Have a Cluster asked again where its slots are, where an error says that they may have moved."""

@@ -19,7 +19,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from guildstream import metrics
 from guildstream.clock import Clock
 from guildstream.cluster import SLOT_MOVES
-from guildstream.errors import ConfigError, GuildstreamError, InvalidEvent, StreamDamaged, TailLost, TransientError
+from guildstream.errors import (
+    ConfigError,
+    Fenced,
+    GuildstreamError,
+    InvalidEvent,
+    StreamDamaged,
+    TailLost,
+    TransientError,
+)
 from processors.transport.backoff import Backoff
 from processors.transport.chunk import Chunk
 from processors.transport.committer import CommitRequest, Committer
@@ -139,7 +147,12 @@ class Lane:
                     await self._step()
                 except TailLost as error:
                     await self._fall_back(error)
-            await self._commit_rest()
+            try:
+                await self._commit_rest()
+            except TailLost as error:
+                if not self._options.resumes:
+                    raise
+                logger.warning("partition %d is left to its next owner as it is: %s", self.number, error)
         finally:
             self.loaded = False
             for topic in self.topics.values():
@@ -244,21 +257,36 @@ class Lane:
         Raises:
             TailLost: it is behind.
             StreamDamaged: a stream was deleted or cut.
+            Fenced: another worker has the partition, and may rightly have trimmed what this one looks for.
         """
-        client = self._services.client
         for topic in self.topics.values():
             topic.buffer.doubted = False
         try:
-            commit = int(await cast("Any", client.hget(self._names.key("offset"), "commit")) or 0)
-            if commit < self.known_commit:
-                msg = f"partition {self.number} is at commit {commit}, commit {self.known_commit} was acknowledged"
-                raise TailLost(msg)
-            await check_streams(client, {topic.buffer.key: topic.durable_id for topic in self.topics.values()})
+            problem = await self._problem()
+            if problem is None:
+                return
+            owner = await cast("Any", self._services.client.hmget(self._names.key("owner"), ["owner", "epoch"]))
         except (RedisError, OSError) as error:
             logger.warning("partition %d can't be verified yet: %s", self.number, error)
             await asyncio.sleep(self._backoff.next_seconds())
-            for topic in self.topics.values():
-                topic.buffer.doubt()
+            self.doubt()
+            return
+        if owner != [self._services.owner, b"%d" % self.epoch]:
+            msg = f"it was verified in epoch {self.epoch}, and has another owner"
+            raise Fenced(msg)
+        raise problem
+
+    async def _problem(self) -> StreamDamaged | None:
+        """What Redis lacks, if anything."""
+        client = self._services.client
+        commit = int(await cast("Any", client.hget(self._names.key("offset"), "commit")) or 0)
+        if commit < self.known_commit:
+            return TailLost(f"partition {self.number} is at commit {commit}, after commit {self.known_commit}")
+        try:
+            await check_streams(client, {topic.buffer.key: topic.durable_id for topic in self.topics.values()})
+        except StreamDamaged as error:
+            return error
+        return None
 
     async def _fall_back(self, error: TailLost) -> None:
         """A replica took over without the last commits, or without entries that were read: go on from what it has.

@@ -114,7 +114,7 @@ class Roster:
         if found is None:
             return
         lane, task = found
-        self._known_commits[number] = max(lane.known_commit, self._known_commits.get(number, 0))
+        self._known_commits[number] = lane.known_commit
         task.cancel()
         self._hidden(number)
         metrics.PARTITIONS_OWNED.set(len(self._running))

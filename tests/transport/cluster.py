@@ -69,7 +69,7 @@ class Node:
         self.announced = urlsplit(self.proxy.url).port if self.proxy else self.port
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
-        self.id: str = self.client.execute_command("CLUSTER", "MYID").decode()
+        self.id: str = self.ask("CLUSTER", "MYID").decode()
 
     @property
     def url(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import redis
@@ -32,10 +32,10 @@ def operation(command: str, name: str, *args: object, record: str | None = None)
 
 
 @pytest.fixture
-def client(redis_url: str) -> redis.Redis:
-    client = connect_redis(redis_url)
-    client.hset(f"{TAG}:owner", mapping={"owner": "me", "epoch": 1})
-    return client
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with connect_redis(redis_url) as client:
+        client.hset(f"{TAG}:owner", mapping={"owner": "me", "epoch": 1})
+        yield client
 
 
 @contextlib.asynccontextmanager
