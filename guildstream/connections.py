@@ -34,6 +34,7 @@ _NODE_TIMEOUT_SECONDS: Final = 5.0
 #: For those who are only asked where to go.
 _HASTY: Final = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
 _CONNECT_SECONDS: Final = 5.0
+_MAX_CONNECTIONS: Final = 10_000
 _PORTS: Final = {"cluster": 6379, "sentinel": 26379}
 _FORMS: Final = "redis://, rediss:// or unix://, redis+cluster://host:port,… or redis+sentinel://host:port,…/service/db"
 
@@ -100,6 +101,8 @@ def _common(url: str, name: str, timeout_seconds: float | None) -> dict[str, Any
         "socket_timeout": timeout_seconds or default,
         "socket_connect_timeout": _CONNECT_SECONDS,
         "client_name": name,
+        # The library's own bound is 100: on a Cluster each partition reads over a connection of its own.
+        "max_connections": _MAX_CONNECTIONS,
     }
 
 

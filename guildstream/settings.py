@@ -43,7 +43,9 @@ class Settings(BaseSettings):
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
-    redis_url: str | None = Field(None, description="Redis, as redis://, rediss:// or unix://; embedded where absent.")
+    redis_url: str | None = Field(
+        None, description="Redis, as redis://, unix://, redis+cluster:// or redis+sentinel://; embedded where absent."
+    )
     database_url: SecretStr | None = Field(None, description="PostgreSQL, as postgresql://; embedded where absent.")
     discord_token: SecretStr | None = Field(None, description="The bot's token; only the gateway needs it.")
     discord_rest_url: str = Field(
