@@ -15,8 +15,8 @@ from guildstream.services.redis_server import RedisServer
 from tests.servers import Databases, PrivateServer, private_server, temporary_servers
 
 # A run repeats another: the same code passes or fails everywhere. `HYPOTHESIS_PROFILE=explore` looks further.
-hypothesis.settings.register_profile("repeatable", derandomize=True)
-hypothesis.settings.register_profile("explore", derandomize=False, print_blob=True)
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", derandomize=False, deadline=None, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
