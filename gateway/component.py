@@ -83,6 +83,8 @@ class _Gateway:
             redis_url,
             keys=Keys(settings.prefix),
             partitions=settings.partitions,
+            memory_slow=settings.memory_slow,
+            memory_stop=settings.memory_stop,
             spool=Spool(self._spool_dir(), max_bytes=settings.spool_mib * 1024 * 1024),
         )
         content = bool(self._intents & hikari.Intents.MESSAGE_CONTENT)

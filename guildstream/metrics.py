@@ -33,6 +33,8 @@ PUBLISH_SECONDS = Histogram("guildstream_publish_seconds", "Time of one write to
 SPOOL_BYTES = Gauge("guildstream_spool_bytes", "Bytes in the disk spool.")
 #: Events that are not in Redis yet: in memory or in the spool.
 PUBLISH_PENDING = Gauge("guildstream_publish_pending_events", "Events accepted but not acknowledged by Redis.")
+#: 0: Redis has room; 1: publishing is slowed down; 2: it is stopped until Redis has room again.
+PUBLISH_HELD = Gauge("guildstream_publish_held", "Whether a full Redis holds publishing back.")
 #: Events given up, by reason. Anything but 0 deserves a look.
 EVENTS_DROPPED = Counter("guildstream_publish_dropped_events", "Events that were not published.", ["reason"])
 #: 1 while the shard's session is connected.
@@ -56,7 +58,11 @@ COMMIT_BYTES = Counter("guildstream_processor_commit_bytes", "Bytes written by c
 PARTITIONS_OWNED = Gauge("guildstream_processor_partitions", "Partitions owned by this worker.")
 #: Entries after the committed position, by partition.
 LAG_ENTRIES = Gauge("guildstream_processor_lag_entries", "Entries not committed yet.", ["partition"])
-#: Memory of cached keyed state.
+#: Age of the oldest entry after the committed position, by partition; 0 where there is none.
+LAG_SECONDS = Gauge("guildstream_processor_lag_seconds", "Age of the oldest uncommitted entry.", ["partition"])
+#: Memory that a partition's keyed state takes in Redis, estimated there from samples about once a minute.
+STATE_BYTES = Gauge("guildstream_processor_state_bytes", "Memory of keyed state in Redis.", ["partition"])
+#: Memory of cached keyed state, estimated from the size of its values as they are stored.
 STATE_CACHE_BYTES = Gauge("guildstream_processor_state_cache_bytes", "Bytes of cached keyed state.")
 #: State keys read from Redis: cache misses.
 STATE_READS = Counter("guildstream_processor_state_reads", "Keys of keyed state read from Redis.")

@@ -100,9 +100,17 @@ class Settings(BaseSettings):
     chunk_bytes: int = Field(1024 * 1024, ge=1024, description="The most bytes of the same.")
     lease_seconds: float = Field(5.0, ge=1, description="A crashed worker's partitions move after this time.")
     state_cache_mib: int = Field(256, ge=16, description="Memory for cached keyed state in one processor, MiB.")
+    keep_events_seconds: float = Field(
+        0, ge=0, description="Events stay in Redis so much longer than the slowest consumer needs them, to be replayed."
+    )
+    retain_days: float = Field(7, gt=0, description="How long dead letters and notices stay in Redis, in days.")
     store_events: bool = Field(True, description="Keep every accepted event in guildstream.events.")
     sink_batch_events: int = Field(40_000, ge=1, description="The most events that the sink loads in one transaction.")
     refresh_seconds: float = Field(5.0, gt=0, description="How often the delta log is folded into the aggregates.")
+    memory_slow: float = Field(
+        0.75, gt=0, le=1, description="Publishers slow down above this part of Redis' maxmemory, if that is set."
+    )
+    memory_stop: float = Field(0.9, gt=0, le=1, description="And stop, or spool to disk, above this part.")
     spool_mib: int = Field(512, ge=1, description="Disk for events while Redis is away, MiB.")
 
 

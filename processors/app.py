@@ -79,5 +79,8 @@ def _options(settings: Settings, redis_url: str) -> TransportOptions:
         commit_events=settings.commit_events,
         commit_bytes=settings.commit_bytes,
         lease_seconds=settings.lease_seconds,
+        keep_seconds=settings.keep_events_seconds,
+        retain_seconds=settings.retain_days * 86_400,
+        retain_streams="dead notices",
         cache_entries=max(1_000, entries),
     )

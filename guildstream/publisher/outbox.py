@@ -19,6 +19,7 @@ from typing import Final
 from guildstream import metrics
 from guildstream.keys import Keys
 from guildstream.publisher.batches import Batch, pack_records
+from guildstream.publisher.pressure import MemoryGauge
 from guildstream.publisher.spool import Record, Spool, SpoolFull
 from guildstream.publisher.wire import Command, StreamWriter
 
@@ -70,6 +71,8 @@ class Outbox:
         timeout_seconds: how long a reply may take before Redis counts as away.
         linger_seconds: how long a first event waits for others to share its entry.
         compress: entries in zstd.
+        memory_slow: part of Redis' memory limit above which sending slows down.
+        memory_stop: and above which nothing is sent: events wait as if Redis were away.
         ticker: called from the thread about every half second.
     """
 
@@ -84,10 +87,13 @@ class Outbox:
         timeout_seconds: float = 5.0,
         linger_seconds: float = 0.01,
         compress: bool = False,
+        memory_slow: float = 0.75,
+        memory_stop: float = 0.9,
         ticker: Callable[[], None] | None = None,
     ) -> None:
         self.counts = OutboxCounts()
         self._writer = StreamWriter(redis_url, keys, partitions, timeout_seconds=timeout_seconds)
+        self._gauge = MemoryGauge(self._writer.memory_use, slow=memory_slow, stop=memory_stop)
         self._spool = spool
         self._max_queue_bytes = max_queue_bytes
         self._linger_seconds = linger_seconds
@@ -116,8 +122,8 @@ class Outbox:
 
     @property
     def away(self) -> bool:
-        """Whether the last write to Redis failed."""
-        return self._failures > 0
+        """Whether the last write to Redis failed, or Redis is too full to try."""
+        return self._failures > 0 or self._gauge.was_stopped
 
     @property
     def idle(self) -> bool:
@@ -190,7 +196,7 @@ class Outbox:
             if self._batch is None:
                 return False
         last_try = self._closing.is_set() and not self._tried_last
-        if time.monotonic() < self._retry_at and not last_try:
+        if not last_try and (time.monotonic() < self._retry_at or self._gauge.stopped):
             return self._spill()
         batch = self._batch
         began = time.monotonic()
@@ -205,6 +211,7 @@ class Outbox:
         metrics.PUBLISH_SECONDS.observe(time.monotonic() - began)
         self._batch = None
         self._acknowledge(batch)
+        self._closing.wait(self._gauge.pause_seconds)
         return True
 
     def _next_batch(self) -> Batch | None:

@@ -89,6 +89,17 @@ class StreamWriter:
             [_Request(split_command(command)[0][0], pack_command(command), 1) for command in commands]
         )[1]
 
+    def memory_use(self) -> float:
+        """The part of its memory limit that Redis uses, of a Cluster the fullest master; 0 where it has no limit.
+
+        Raises:
+            redis.RedisError: Redis can't be asked.
+        """
+        client = self._client
+        slots = dict.fromkeys(self._slots)
+        nodes = {client.slot_node(slot) for slot in slots} if isinstance(client, ClusterRedis) else {client}
+        return max(map(_memory_use, nodes))
+
     def close(self) -> None:
         """Close every connection. They open again when needed."""
         for node in list(self._connections):
@@ -176,6 +187,12 @@ class StreamWriter:
             if isinstance(reply, list):  # EXEC's: an error inside doesn't raise
                 first = first or next((item for item in reply if isinstance(item, Exception)), None)
         return first
+
+
+def _memory_use(node: redis.Redis) -> float:
+    memory: Any = node.info("memory")
+    limit = int(memory.get("maxmemory", 0))
+    return int(memory["used_memory"]) / limit if limit else 0.0
 
 
 def pack_command(parts: Sequence[bytes]) -> bytes:

@@ -64,7 +64,7 @@ class Consumer(FaustConsumer):
             crashed=self.app.crash,
             delivery=self.delivery,
         )
-        self._trimmer = Trimmer(self._client, self._loaded_lanes, options.trim_seconds)
+        self._trimmer = Trimmer(self._client, self._loaded_lanes, options)
         self._topic_names: list[str] = []
         self._entries_read = False
         self._keeper: LeaseKeeper | None = None

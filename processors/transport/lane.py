@@ -32,11 +32,12 @@ from processors.transport.backoff import Backoff
 from processors.transport.chunk import Chunk
 from processors.transport.committer import CommitRequest, Committer
 from processors.transport.cutter import ChunkCutter, TopicCursor
+from processors.transport.expiry import make_table
 from processors.transport.offsets import check_streams, read_positions
 from processors.transport.options import TransportOptions
 from processors.transport.partition import CommitRange, Operation, Partition, PartitionNames, script_arguments
 from processors.transport.reader import StreamBuffer, StreamReader
-from processors.transport.state import KeyedState, PartitionTable
+from processors.transport.state import KeyedState
 
 __all__ = ["BeforeCommit", "Deliver", "Lane", "LaneServices"]
 
@@ -99,7 +100,7 @@ class Lane:
         self._services = services
         self._options = options
         self._names = PartitionNames(f"{{{options.prefix}:{number}}}")
-        tables = {spec.name: PartitionTable(spec, options.cache_entries) for spec in services.states}
+        tables = {spec.name: make_table(spec, options.cache_entries) for spec in services.states}
         self.partition = Partition(number, self._names, services.client, tables)
         self._wake = asyncio.Event()
         limit = 2 * options.chunk_bytes

@@ -31,6 +31,9 @@ class TransportOptions:
         lease_seconds: how long a lease lives without renewal.
         cache_entries: how many values of a keyed-state table one partition may cache (up to twice that).
         trim_seconds: how often streams are trimmed below their slowest consumer.
+        keep_seconds: replay horizon: entries so much older than the slowest consumer's last one are kept, too.
+        retain_seconds: how long entries of streams without consumers are kept.
+        retain_streams: those streams, separated by spaces.
         poison_in_a_row: an app whose agents raise on more events than this, one after the other, is stopped.
         lost_tail: what to do where Redis is behind what it has acknowledged: ``stop``, or ``resume`` from what it
             holds. By default a Cluster and Sentinels, whose replicas take over, are resumed.
@@ -49,6 +52,9 @@ class TransportOptions:
     lease_seconds: float = 5.0
     cache_entries: int = 10_000
     trim_seconds: float = 5.0
+    keep_seconds: float = 0.0
+    retain_seconds: float = 7 * 86_400.0
+    retain_streams: str = "dead"
     poison_in_a_row: int = 200
     lost_tail: str = ""
 

@@ -13,6 +13,7 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError,
 from guildstream import metrics
 from guildstream.cluster import SLOT_MOVES
 from guildstream.errors import StreamDamaged
+from processors.transport.expiry import CLOCK_MEMBER, ExpiringTable
 from processors.transport.state import KeyedState, PartitionTable
 
 __all__ = ["CommitRange", "Operation", "Partition", "PartitionNames", "script_arguments"]
@@ -42,6 +43,10 @@ class PartitionNames:
     def state(self, table: str) -> str:
         """The hash of a keyed-state table."""
         return f"{self.tag}:state:{table}"
+
+    def ends(self, table: str) -> str:
+        """The sorted set of when values of a table end."""
+        return f"{self.tag}:ends:{table}"
 
     def key(self, name: str) -> str:
         """Any other key: ``owner``, ``offset``, ``counters``, ``consumers``, ``dead``."""
@@ -126,11 +131,15 @@ class Partition:
             StreamDamaged: a table's key holds something else than a hash.
         """
         missing = {name: found for name, wanted in keys.items() if (found := self.tables[name].missing(wanted))}
-        if not missing:
+        sweeps = [(name, table, limit) for name, table in self._expiring() if (limit := table.sweep_limit)]
+        if not missing and not sweeps:
             return
         pipe = self.client.pipeline(transaction=False)
         for name, found in missing.items():
             pipe.hmget(self.names.state(name), found)
+        for name, table, limit in sweeps:
+            pipe.zscore(self.names.ends(name), CLOCK_MEMBER)
+            pipe.zrangebyscore(self.names.ends(name), "-inf", table.clock_ms, start=0, num=limit)
         try:
             replies = await pipe.execute()
         except ResponseError as error:
@@ -139,9 +148,13 @@ class Partition:
             # The tables are to blame, not the event that happened to need them.
             msg = f"keyed state of partition {self.number} can't be read: {error}"
             raise StreamDamaged(msg) from error
-        for (name, found), raw in zip(missing.items(), replies, strict=True):
+        for (name, found), raw in zip(missing.items(), replies, strict=False):
             metrics.STATE_READS.inc(len(found))
             self.tables[name].fill(found, raw)
+        answers = replies[len(missing) :]
+        for (_, table, limit), clock_ms, ended in zip(sweeps, answers[::2], answers[1::2], strict=True):
+            table.restore(clock_ms)
+            table.sweep(ended, limit)
 
     def local(self, factory: Callable[[Partition], L]) -> L:
         """An object that lives until the partition is rolled back or lost, made at first use.
@@ -220,6 +233,12 @@ class Partition:
     def take_operations(self) -> list[Operation]:
         """All writes since the last call, state included; the next commit starts empty."""
         operations, self.operations = self.operations, []
+        for name, expiring in self._expiring():
+            ends, endless = expiring.take_ends()
+            if ends:
+                operations.append(Operation("ZADD", self.names.ends(name), ends))
+            if endless:
+                operations.append(Operation("ZREM", self.names.ends(name), endless))
         for table in self.tables.values():
             stored, deleted = table.take_changes()
             if stored:
@@ -231,6 +250,9 @@ class Partition:
                 operations.append(Operation("HINCRBY", self.names.key("counters"), [name.encode(), b"%d" % amount]))
         self.counters.clear()
         return operations
+
+    def _expiring(self) -> list[tuple[str, ExpiringTable[Any]]]:
+        return [(name, table) for name, table in self.tables.items() if isinstance(table, ExpiringTable)]
 
     def reset(self) -> None:
         """Throw away everything that is not committed."""

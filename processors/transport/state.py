@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-from guildstream.errors import GuildstreamError
+from guildstream.errors import ConfigError, GuildstreamError
 
 __all__ = ["KeyedState", "NotLoaded", "PartitionTable"]
 
 T = TypeVar("T")
+
+#: What a cached value costs besides its bytes: dictionary slots, its key, the object's own header.
+_VALUE_OVERHEAD_BYTES: Final = 250
 
 
 class NotLoaded(GuildstreamError):
@@ -31,12 +34,21 @@ class KeyedState(Generic[T]):
         encode: a value to bytes. Called once per changed key and commit.
         decode: the same back.
         preload: read the whole table at hand-over; makes ``items`` available.
+        expires_ms: the event time at which a value ends, milliseconds; None where it never does. The agent tells
+            the time by ``PartitionTable.advance``. Not for preloaded tables, whose items an agent can see to.
     """
 
     name: str
     encode: Callable[[T], bytes]
     decode: Callable[[bytes], T]
     preload: bool = False
+    expires_ms: Callable[[T], int | None] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        if self.preload and self.expires_ms is not None:
+            msg = f"table {self.name} is preloaded: delete what is over while iterating, instead of expires_ms"
+            raise ConfigError(msg)
 
 
 class PartitionTable(Generic[T]):
@@ -46,12 +58,14 @@ class PartitionTable(Generic[T]):
     ``put`` them. A value that is neither used nor pinned may be forgotten at a commit and read again later.
     """
 
-    __slots__ = ("_changed", "_old", "_pinned", "_young", "limit", "spec")
+    __slots__ = ("_changed", "_old", "_pinned", "_young", "limit", "spec", "value_bytes")
 
     def __init__(self, spec: KeyedState[T], limit: int) -> None:
         self.spec = spec
         #: How many values may be cached; twice that in the worst case. Preloaded tables have no bound.
         self.limit = limit
+        #: What a stored value weighs on average, lately.
+        self.value_bytes = 0.0
         self._young: dict[str, T | None] = {}
         self._old: dict[str, T | None] = {}
         self._changed: set[str] = set()
@@ -95,6 +109,16 @@ class PartitionTable(Generic[T]):
         """Let the cache decide again."""
         self._pinned.discard(key)
 
+    def advance(self, ms: int) -> None:
+        """Tell the event time, for tables whose values expire; it never goes back."""
+        msg = f"values of table {self.spec.name} don't expire ({ms}): declare it with expires_ms"
+        raise ConfigError(msg)
+
+    @property
+    def cached_bytes(self) -> int:
+        """About what the cache weighs: stored sizes, and what a value costs besides."""
+        return int(len(self) * (self.value_bytes + _VALUE_OVERHEAD_BYTES))
+
     def __len__(self) -> int:
         """How many keys are in memory, absent ones included."""
         return len(self._young) + len(self._old)
@@ -109,9 +133,14 @@ class PartitionTable(Generic[T]):
     def fill(self, keys: Iterable[str], raw: Iterable[bytes | None]) -> None:
         """Take what Redis answered. What was put or read meanwhile, by another agent, is newer and stays."""
         decode, young = self.spec.decode, self._young
+        sizes = values = 0
         for key, value in zip(keys, raw, strict=True):
+            if value is not None:
+                sizes += len(value)
+                values += 1
             if key not in young:
                 young[key] = None if value is None else decode(value)
+        self._weigh(sizes, values)
 
     def take_changes(self) -> tuple[list[bytes], list[bytes]]:
         """What changed since the last call.
@@ -121,6 +150,7 @@ class PartitionTable(Generic[T]):
         """
         encode = self.spec.encode
         stored: list[bytes] = []
+        sizes = 0
         deleted: list[bytes] = []
         for key in self._changed:
             value = self._young[key]
@@ -129,7 +159,10 @@ class PartitionTable(Generic[T]):
                 if self.spec.preload:
                     del self._young[key]
             else:
-                stored += (key.encode(), encode(value))
+                encoded = encode(value)
+                sizes += len(encoded)
+                stored += (key.encode(), encoded)
+        self._weigh(sizes, len(stored) // 2)
         self._changed.clear()
         return stored, deleted
 
@@ -149,6 +182,11 @@ class PartitionTable(Generic[T]):
         self._old.clear()
         self._changed.clear()
         self._pinned.clear()
+
+    def _weigh(self, sizes: int, values: int) -> None:
+        if values:
+            share = 1.0 if not self.value_bytes else min(1.0, values / 1_000)
+            self.value_bytes += (sizes / values - self.value_bytes) * share
 
     def _promote(self, key: str) -> T | None:
         if self.spec.preload:
