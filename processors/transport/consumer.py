@@ -118,6 +118,9 @@ class Consumer(FaustConsumer):
         except ConfigError as error:
             await self._end(error)
             return
+        if self._roster.stopping:
+            # Nobody would stop the keeper's thread any more.
+            return
         self._keeper = LeaseKeeper(options, listener, deployment=deployment)
         self._roster.follow(self._keeper)
         self._keeper.start()

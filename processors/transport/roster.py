@@ -57,6 +57,11 @@ class Roster:
         """The partitions at work."""
         return {number: lane for number, (lane, _) in self._running.items()}
 
+    @property
+    def stopping(self) -> bool:
+        """Whether all partitions are given up, or were."""
+        return self._stopping
+
     def follow(self, keeper: LeaseKeeper) -> None:
         """Give leases back to this keeper."""
         self._keeper = keeper
