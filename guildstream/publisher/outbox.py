@@ -108,6 +108,7 @@ class Outbox:
         self._retry_at = 0.0
         self._full = False
         self._tried_last = False
+        self._taking = False
         self._noted_problem = ""
         self._signaled = False
         self._wake = threading.Event()
@@ -128,7 +129,10 @@ class Outbox:
     @property
     def idle(self) -> bool:
         """Whether everything put so far is in Redis."""
-        return not self._queue and self._batch is None and (self._spool is None or self._spool.empty)
+        # Read in this order, it never misses what is on its way from the queue into a batch.
+        return (
+            not self._queue and not self._taking and self._batch is None and (self._spool is None or self._spool.empty)
+        )
 
     def start(self) -> None:
         """Begin to send, what an earlier process left in the spool first."""
@@ -192,7 +196,11 @@ class Outbox:
     def _step(self) -> bool:
         """One batch, or one move to the spool. Whether to go on at once."""
         if self._batch is None:
-            self._batch = self._next_batch()
+            self._taking = True
+            try:
+                self._batch = self._next_batch()
+            finally:
+                self._taking = False
             if self._batch is None:
                 return False
         last_try = self._closing.is_set() and not self._tried_last

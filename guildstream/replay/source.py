@@ -120,8 +120,10 @@ class StreamSource:
 
     def blocks(self) -> Iterator[bytes]:
         """The bytes as they come, up to a mebibyte at a time; empty while nothing comes."""
+        ready = select.poll()  # unlike select.select it takes descriptors above 1,023
+        ready.register(self._stream, select.POLLIN)
         while self._rest is None:
-            if not select.select([self._stream], [], [], _IDLE_SECONDS)[0]:
+            if not ready.poll(_IDLE_SECONDS * 1000):
                 yield b""
             elif block := self._next():
                 self.read_bytes += len(block)

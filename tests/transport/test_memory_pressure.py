@@ -46,7 +46,7 @@ def test_sending_stops_before_redis_refuses_and_goes_on_by_itself(
         ]
     assert lines == [b"%d" % number for number in range(100)]
     assert outbox.counts.errors == 0
-    assert held() == 0
+    wait_until(lambda: held() == 0, what="the outbox letting go")
     assert any("no events are sent for now" in record.message for record in caplog.records)
 
 
