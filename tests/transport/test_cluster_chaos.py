@@ -11,8 +11,9 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -56,7 +57,7 @@ class Witness(Load):
     def settle(self) -> None:
         """Take the streams for what was published; what was acknowledged and isn't there is lost."""
         for partition in range(PARTITIONS):
-            entries = self._client.xrange(f"{{ct:{partition}}}:events")
+            entries = self._entries(partition)
             lines = [
                 line.decode()
                 for _, fields in entries
@@ -68,6 +69,18 @@ class Witness(Load):
             self.counts[partition] = Counter(key for key, _ in pairs)
             self.latest[partition] = {key: int(number) for key, number in pairs}
             self.lost[partition] = self.acknowledged[partition] - set(lines)
+
+    def _entries(self, partition: int) -> list[Any]:
+        """A stream; this client may only now see that its master is another one."""
+        found: list[Any] = []
+
+        def read() -> bool:
+            with suppress(redis.RedisError):
+                found.append(self._client.xrange(f"{{ct:{partition}}}:events"))
+            return bool(found)
+
+        wait_until(read, what="a stream", deadline_seconds=PATIENCE_SECONDS)
+        return list(found[0])
 
     @contextmanager
     def running(self) -> Iterator[None]:
