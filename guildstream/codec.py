@@ -16,12 +16,11 @@ import orjson
 import zstandard
 
 from guildstream.errors import InvalidEvent, PoisonError, UnsupportedVersion
+from guildstream.event_types import EVENT_TYPES, AnyEvent
 from guildstream.events import (
     CONTRACT_VERSION,
-    EVENT_TYPES,
     MAX_EVENT_BYTES,
     MIN_TS_MS,
-    AnyEvent,
     Event,
     snowflake,
 )

@@ -15,12 +15,10 @@ from guildstream.errors import InvalidEvent
 
 __all__ = [
     "CONTRACT_VERSION",
-    "EVENT_TYPES",
     "MAX_EVENT_BYTES",
     "MAX_ID",
     "MIN_TS_MS",
     "Adjust",
-    "AnyEvent",
     "ChannelDelete",
     "ChannelUpdate",
     "Command",
@@ -478,37 +476,3 @@ class Gap(Event, tag="gap", gc=False, kw_only=True):
 
     type: ClassVar[str] = "gap"
     data: GapData = GapData()
-
-
-AnyEvent = (
-    MessageCreate
-    | MessageUpdate
-    | MessageDelete
-    | MessageDeleteBulk
-    | ReactionAdd
-    | ReactionRemove
-    | ReactionClear
-    | VoiceState
-    | VoiceSnapshot
-    | MemberJoin
-    | MemberLeave
-    | MemberUpdate
-    | Command
-    | GuildUpdate
-    | GuildUnavailable
-    | GuildRemove
-    | ChannelUpdate
-    | ChannelDelete
-    | ThreadUpdate
-    | RoleUpdate
-    | RoleDelete
-    | Moderation
-    | SettingsChange
-    | Adjust
-    | Erase
-    | Heartbeat
-    | Gap
-)
-
-#: Every type of the contract.
-EVENT_TYPES: Final = frozenset(kind.type for kind in AnyEvent.__args__)

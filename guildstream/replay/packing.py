@@ -17,7 +17,8 @@ import orjson
 from guildstream.clock import SYSTEM_CLOCK, Clock
 from guildstream.codec import MAX_AHEAD_MS, MAX_ENTRY_BYTES, PACK_BYTES, PACK_EVENTS, EventReader, UnknownType
 from guildstream.errors import InvalidEvent
-from guildstream.events import CONTRACT_VERSION, MAX_EVENT_BYTES, MAX_ID, AnyEvent, Event
+from guildstream.event_types import AnyEvent
+from guildstream.events import CONTRACT_VERSION, MAX_EVENT_BYTES, MAX_ID, Event
 from guildstream.keys import partition_of
 from guildstream.replay.entries import Entry, PackCounts
 

@@ -24,7 +24,8 @@ from guildstream.codec import (
 )
 from guildstream.errors import InvalidEvent
 from guildstream.event_ids import event_uuid
-from guildstream.events import EVENT_TYPES, MAX_EVENT_BYTES, MAX_ID
+from guildstream.event_types import EVENT_TYPES
+from guildstream.events import MAX_EVENT_BYTES, MAX_ID
 from guildstream.keys import partition_of
 
 NOW_MS = 1_760_000_000_000
