@@ -11,6 +11,7 @@ from typing import Final
 
 import hikari
 import redis.exceptions
+from hikari.applications import get_token_id
 
 from gateway.bot import ListeningBot, intents_from
 from gateway.resumption import check_hikari
@@ -55,7 +56,12 @@ def run(settings: Settings) -> int:
         raise ConfigError("the gateway needs GUILDSTREAM_REDIS_URL")
     if settings.discord_token is None:
         raise ConfigError("the gateway needs GUILDSTREAM_DISCORD_TOKEN, the bot's token")
-    return asyncio.run(_Gateway(settings, settings.redis_url, settings.discord_token.get_secret_value()).serve())
+    token = settings.discord_token.get_secret_value()
+    try:
+        get_token_id(token)
+    except ValueError as error:
+        raise ConfigError("GUILDSTREAM_DISCORD_TOKEN is not a bot's token: it has three parts with dots") from error
+    return asyncio.run(_Gateway(settings, settings.redis_url, token).serve())
 
 
 def shard_ids_from(setting: str) -> list[int] | None:

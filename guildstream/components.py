@@ -14,6 +14,8 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Final, cast
 
+import redis
+
 from guildstream.errors import ConfigError, GuildstreamError
 from guildstream.logs import configure_logging
 from guildstream.settings import Settings
@@ -67,6 +69,9 @@ def run_component(name: str, settings: Settings) -> int:
         return EXIT_CONFIG
     except GuildstreamError:
         _log.exception("%s stops", name)
+        return EXIT_FAILURE
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        _log.error("%s stops: Redis can't be reached: %s", name, error)
         return EXIT_FAILURE
 
 

@@ -55,7 +55,7 @@ def list_command(
     if as_json:
         click.echo(as_json_list(_COLUMNS, rows))
     elif rows:
-        click.echo(as_table(_COLUMNS, rows if full else [[*row[:-1], _short(row[-1])] for row in rows]))
+        click.echo(as_table(_COLUMNS, rows if full else [_in_table(row) for row in rows]))
     else:
         click.echo("no dead letters")
     return 0
@@ -175,6 +175,13 @@ def _row(letter: DeadLetter, *, full: bool) -> list[Any]:
     payload = letter.payload if full else letter.payload[:_SHOWN_BYTES]
     shown = payload.decode(errors="backslashreplace")
     return [letter.id, letter.partition, letter.reason, letter.detail, letter.origin, shown]
+
+
+def _in_table(row: Sequence[Any]) -> list[Any]:
+    """A row without what would break the table: tracebacks have many lines, payloads are long."""
+    *others, detail, origin, payload = row
+    lines = detail.strip().splitlines() or [""]
+    return [*others, _short(lines[-1 if lines[0].startswith("Traceback") else 0]), origin, _short(payload)]
 
 
 def _short(payload: str) -> str:
