@@ -213,7 +213,7 @@ def test_shards_and_intents_are_read_from_settings() -> None:
     with pytest.raises(ConfigError, match="INTENTS"):
         load_settings({"GUILDSTREAM_INTENTS": "presences"})
     with pytest.raises(ConfigError, match="SHARD_COUNT"):
-        run(load_settings({"GUILDSTREAM_REDIS_URL": "redis://h", "GUILDSTREAM_DISCORD_TOKEN": "MTIz.a.b"}, shard_ids="0"))
+        run(load_settings({"GUILDSTREAM_REDIS_URL": "redis://h", "GUILDSTREAM_DISCORD_TOKEN": "MTIz.a"}, shard_ids="0"))
     with pytest.raises(ConfigError, match="not a bot's token"):
         run(load_settings({"GUILDSTREAM_REDIS_URL": "redis://h", "GUILDSTREAM_DISCORD_TOKEN": "t"}))
     for environment in ({"GUILDSTREAM_REDIS_URL": "redis://h"}, {"GUILDSTREAM_DISCORD_TOKEN": "t"}):
